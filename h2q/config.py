@@ -1,0 +1,345 @@
+"""What a model is made of: sizes, structure, mixers, memories. Torch-free, so a mistake is reported before torch loads.
+
+    preset(name) -> ModelConfig -> replace(config, {"structure.form": "dense"}) -> ModelConfig
+
+Each part of the model owns one frozen dataclass here. Contradictions are refused on construction, with a sentence that
+says what to set; unknown keys are refused with the nearest known name. Nothing here reads the environment or a device.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import replace as with_fields
+from typing import Any, TypeVar, get_type_hints
+
+from h2q.recall_config import RecallConfig
+
+CORES = ("h2q", "transformer")
+FORMS = ("bank", "factors", "einsum", "dense")
+PHASES = ("rotation", "prototype", "off")
+MIXERS = ("attention", "delta")
+ACTIVATIONS = ("relu2", "silu")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: the message is one sentence for the user."""
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Refuse a contradiction with a sentence that says what to set."""
+    if not condition:
+        raise ConfigError(sentence)
+
+
+@dataclass(frozen=True)
+class StructureConfig:
+    """How every linear map of the core is built (h2q.structure)."""
+
+    form: str = "bank"
+    """bank: W formed once a step from the shared bank; factors: two batched contractions a map, the honest slow twin;
+    einsum: the prototype's single three-index contraction; dense: ordinary weights, the control."""
+    rank: int = 8
+    """Kronecker rank R. The matrix itself has full rank."""
+    block: int = 8
+    """Size a = 4m of the quaternion patterns; widths are multiples of it."""
+    axiom_lambda: float = 0.0
+    """Weight of the orthogonality axiom in the objective; 0 switches it off."""
+
+    def __post_init__(self) -> None:
+        require(self.form in FORMS, f"structure.form is {self.form!r}; it is one of {', '.join(FORMS)}.")
+        require(self.block > 0 and self.block % 4 == 0, f"structure.block is {self.block}; set a multiple of 4.")
+        limit = self.block**2 // 4
+        require(
+            1 <= self.rank <= limit,
+            f"structure.rank is {self.rank}, but blocks of {self.block} span only {limit} patterns: "
+            f"set 1 to {limit}, or a larger structure.block.",
+        )
+        require(self.axiom_lambda >= 0, "structure.axiom_lambda is negative; set 0 or more.")
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Quaternion spacetime attention over the recent window (h2q.attention)."""
+
+    heads: int = 4
+    """Heads; each carries width / (4 heads) quaternions."""
+    window: int = 128
+    """A byte attends to itself and the window - 1 bytes before it, exactly, however the stream is cut."""
+    phase: str = "rotation"
+    """Phase feedback: rotation (norm-preserving), prototype (as first published), off."""
+
+    def __post_init__(self) -> None:
+        require(self.heads > 0, f"attention.heads is {self.heads}; set 1 or more.")
+        require(self.window > 1, f"attention.window is {self.window}; set 2 or more.")
+        require(self.phase in PHASES, f"attention.phase is {self.phase!r}; it is one of {', '.join(PHASES)}.")
+
+
+@dataclass(frozen=True)
+class DeltaConfig:
+    """The gated delta rule: fast weights that outlive the window (h2q.delta)."""
+
+    heads: int = 4
+    """Heads; each keeps a matrix of (width / heads) squared numbers a lane."""
+    chunk: int = 32
+    """Bytes solved at once by the kernel; changes speed, never the answer."""
+    halflife_min: float = 32.0
+    """Half-life in bytes of the most forgetful head at the start."""
+    halflife_max: float = 8192.0
+    """Half-life in bytes of the most patient head at the start; the others lie between, log-spaced."""
+
+    def __post_init__(self) -> None:
+        require(self.heads > 0 and self.chunk > 0, "delta.heads and delta.chunk must be 1 or more.")
+        require(
+            0 < self.halflife_min <= self.halflife_max, "delta.halflife_min must be positive and at most halflife_max."
+        )
+
+
+@dataclass(frozen=True)
+class ContinuumConfig:
+    """Continuum memory: feed-forward levels with their own update periods (h2q.continuum)."""
+
+    periods: tuple[int, ...] = (1, 4, 16)
+    """Micro-batches between the steps of each level, fastest first."""
+    shares: tuple[float, ...] = (0.5, 0.25, 0.25)
+    """Share of the hidden units each level owns."""
+    expansion: float = 2.0
+    """Hidden units of all levels together, in widths."""
+    activation: str = "relu2"
+    """relu2 or silu."""
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.periods) == len(self.shares) > 0, "continuum.periods and continuum.shares need the same length."
+        )
+        require(all(p >= 1 for p in self.periods), "continuum.periods must be 1 or more.")
+        require(len(set(self.periods)) == len(self.periods), "continuum.periods must differ: a period names its level.")
+        require(all(s > 0 for s in self.shares), "continuum.shares must be positive.")
+        require(
+            self.activation in ACTIVATIONS,
+            f"continuum.activation is {self.activation!r}; set {' or '.join(ACTIVATIONS)}.",
+        )
+
+
+@dataclass(frozen=True)
+class NgramConfig:
+    """Hashed n-gram input embeddings: what the last few bytes spell (h2q.embedding)."""
+
+    enabled: bool = True
+    orders: tuple[int, ...] = (2, 3, 4, 5, 6)
+    """Lengths in bytes, counted from the last byte read."""
+    rows_log2: int = 15
+    """Rows a table, as a power of two."""
+    dim: int = 64
+    """Numbers a row; the orders are concatenated and mapped to the width."""
+
+    def __post_init__(self) -> None:
+        require(len(self.orders) > 0 and all(2 <= n <= 16 for n in self.orders), "ngram.orders must lie in 2 to 16.")
+        require(4 <= self.rows_log2 <= 24, f"ngram.rows_log2 is {self.rows_log2}; set 4 to 24.")
+        require(self.dim > 0, "ngram.dim must be 1 or more.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model: (bytes, state) -> (next-byte logits, state)."""
+
+    core: str = "h2q"
+    """Which sequence mixers: h2q (quaternion maps) or transformer (the plain baseline)."""
+    width: int = 256
+    """D, numbers a byte carries between blocks; a reversible model splits them into two streams."""
+    blocks: int = 2
+    pattern: tuple[str, ...] = ("delta", "attention")
+    """Mixers of the h2q core, repeated over the blocks."""
+    conv: int = 4
+    """Taps of the causal convolution before each mixer; 1 switches it off."""
+    reversible: bool = False
+    """Two-stream coupling whose activations are recomputed, so memory does not grow with depth."""
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    delta: DeltaConfig = field(default_factory=DeltaConfig)
+    continuum: ContinuumConfig = field(default_factory=ContinuumConfig)
+    ngram: NgramConfig = field(default_factory=NgramConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
+
+    def __post_init__(self) -> None:
+        require(self.core in CORES, f"core is {self.core!r}; it is one of {', '.join(CORES)}.")
+        require(self.blocks > 0, "blocks must be 1 or more.")
+        require(self.conv >= 1, "conv must be 1 or more.")
+        require(len(self.pattern) > 0, "pattern must name at least one mixer.")
+        for mixer in self.pattern:
+            require(mixer in MIXERS, f"pattern names {mixer!r}; mixers are {', '.join(MIXERS)}.")
+        halves = 2 if self.reversible else 1
+        require(self.width % halves == 0, f"width is {self.width}; a reversible model needs an even one.")
+        unit = self.structure.block
+        require(
+            self.inner % unit == 0,
+            f"width {self.width} is not a multiple of structure.block {unit * halves}: set one of the two.",
+        )
+        for name, heads in (("attention", self.attention.heads), ("delta", self.delta.heads)):
+            require(
+                self.inner % (4 * heads) == 0,
+                f"width {self.inner} does not hold {heads} {name} heads of whole quaternions: set {name}.heads.",
+            )
+
+    @property
+    def inner(self) -> int:
+        """Width a mixer works in: all of it, or one of the two streams of a reversible model."""
+        return self.width // 2 if self.reversible else self.width
+
+    @property
+    def mixers(self) -> tuple[str, ...]:
+        """The mixer of each block, in order."""
+        if self.core == "transformer":
+            return ("transformer",) * self.blocks
+        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.blocks))
+
+    def level_widths(self) -> tuple[int, ...]:
+        """Hidden units of each continuum level: whole multiples of the structure's block."""
+        unit, hidden = self.structure.block, self.continuum.expansion * self.inner
+        total = sum(self.continuum.shares)
+        return tuple(max(1, round(hidden * s / total / unit)) * unit for s in self.continuum.shares)
+
+
+def tiny() -> ModelConfig:
+    """One block of 64: tests and quick looks."""
+    return ModelConfig(
+        width=64,
+        blocks=1,
+        pattern=("attention",),
+        attention=AttentionConfig(heads=2),
+        delta=DeltaConfig(heads=2),
+        ngram=NgramConfig(rows_log2=14, dim=16),
+        recall=RecallConfig(table_bytes=16 << 20),
+    )
+
+
+def small() -> ModelConfig:
+    """The default for two CPU cores."""
+    return ModelConfig()
+
+
+def medium() -> ModelConfig:
+    """For a patient CPU or any GPU."""
+    return ModelConfig(
+        width=384,
+        blocks=4,
+        attention=AttentionConfig(heads=6),
+        delta=DeltaConfig(heads=6),
+        continuum=ContinuumConfig(expansion=4.0),
+        ngram=NgramConfig(rows_log2=17),
+        recall=RecallConfig(table_bytes=256 << 20),
+    )
+
+
+def large() -> ModelConfig:
+    """For one modern GPU."""
+    return ModelConfig(
+        width=1024,
+        blocks=12,
+        structure=StructureConfig(block=16),
+        attention=AttentionConfig(heads=8),
+        delta=DeltaConfig(heads=16, chunk=64),
+        continuum=ContinuumConfig(expansion=4.0),
+        ngram=NgramConfig(rows_log2=20),
+        recall=RecallConfig(table_bytes=1 << 30),
+    )
+
+
+def microstream() -> ModelConfig:
+    """The prototype's shape: two halves of 384, twelve reversible blocks, factor 32, no recall."""
+    return ModelConfig(
+        width=768,
+        blocks=12,
+        pattern=("attention",),
+        reversible=True,
+        structure=StructureConfig(block=12, axiom_lambda=0.1),
+        attention=AttentionConfig(heads=8),
+        delta=DeltaConfig(heads=8),
+        continuum=ContinuumConfig(expansion=1.0),
+        ngram=NgramConfig(enabled=False),
+        recall=RecallConfig(enabled=False),
+    )
+
+
+PRESETS: dict[str, Callable[[], ModelConfig]] = {
+    "tiny": tiny,
+    "small": small,
+    "medium": medium,
+    "large": large,
+    "microstream": microstream,
+}
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The end of a sentence about an unknown name: "; did you mean X?" or a full stop."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def preset(name: str) -> ModelConfig:
+    """The named size. Raises ConfigError, with the nearest name, for one that does not exist."""
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}{nearest(name, list(PRESETS))} Presets: {', '.join(PRESETS)}.")
+    return PRESETS[name]()
+
+
+Config = TypeVar("Config")
+
+
+def parse(text: Any, kind: Any, key: str) -> Any:
+    """A setting's text (or TOML value) as the type of its field. Raises ConfigError naming the key."""
+    words = {"on": True, "off": False, "true": True, "false": False}
+    try:
+        if kind is bool:
+            return text if isinstance(text, bool) else words[str(text).lower()]
+        if kind in (int, float, str):
+            return kind(text)
+        items = text if isinstance(text, list | tuple) else str(text).split(",")
+        inner = kind.__args__[0]
+        return tuple(inner(item) for item in items)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        name = getattr(kind, "__name__", str(kind))
+        raise ConfigError(f"{key} cannot be {text!r}: it takes {'on or off' if kind is bool else name}.") from None
+
+
+def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Config:
+    """A copy of a (nested) config with dotted settings applied; `recall=off` sets `recall.enabled`.
+
+    Raises ConfigError for an unknown key (nearest name offered), a value of the wrong type, or a contradiction.
+    """
+    hints = get_type_hints(type(config))
+    values: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        head, _, rest = key.partition(".")
+        if head not in hints:
+            raise ConfigError(f"There is no setting {prefix + key!r}{nearest(head, list(hints))}")
+        if not is_dataclass(hints[head]):
+            require(not rest, f"There is no setting {prefix + key!r}: {prefix + head} is a value, not a section.")
+            values[head] = parse(value, hints[head], prefix + key)
+        else:
+            nested.setdefault(head, {})[rest or "enabled"] = value
+    for head, part in nested.items():
+        values[head] = replace(getattr(config, head), part, f"{prefix}{head}.")
+    return with_fields(config, **values)  # type: ignore[type-var]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values, JSON-ready; `from_dict` gives the same config back."""
+    out: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        out[item.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return out
+
+
+def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
+    """The config a checkpoint stores. Raises ConfigError for keys this version does not know."""
+    return replace(ModelConfig(), flat(values))

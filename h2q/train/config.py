@@ -1,0 +1,143 @@
+"""What a run is made of: the model, and how it is trained. Torch-free.
+
+    preset -> --config FILE.toml -> H2Q_... environment -> command line        (each overrides the one before)
+
+`resolve` applies settings in that order and remembers where each value came from, so `inspect` can tell. One namespace:
+`width` or `structure.form` belong to the model, `lanes` or `optim.beta1` to training.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from dataclasses import replace as with_fields
+from typing import Any, NamedTuple
+
+from h2q.config import ConfigError, ModelConfig, flat, nearest, preset, replace, require, to_dict
+
+
+class Setting(NamedTuple):
+    """One value asked for: dotted key, text or TOML value, and who asked (shown by inspect)."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with per-role rates (learning.md 8). A rate is that of a width-128 model; the schedule scales it."""
+
+    matrix: float = 1e-2
+    """Linear maps and their B factors; scaled by 128 / inputs."""
+    bank: float = 1e-3
+    """The shared quaternion patterns A."""
+    embedding: float = 1e-2
+    """Byte embedding."""
+    ngram: float = 3e-2
+    """Hashed n-gram rows, moved only when touched."""
+    head: float = 1e-2
+    """Output head and its bias."""
+    gain: float = 1e-2
+    """Norms, gates, convolutions, decays, scales."""
+    mixer: float = 1e-2
+    """Weights that mix recall with the core."""
+    beta1: float = 0.9
+    beta2_max: float = 0.9995
+    """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Gradient norm a level may have at its step."""
+    warmup: int = 10
+    """Steps from nothing to the full rate."""
+    decay_start: int = 200
+    """t0 of the rate's sqrt(t0 / t) decay."""
+    floor: float = 0.1
+    """The rate never falls below this share."""
+    level_scale_max: float = 4.0
+    """A level of period P uses sqrt(P) times the rate, at most this."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.beta1 < 1 and 0 < self.beta2_max < 1, "optim.beta1 and optim.beta2_max lie between 0 and 1.")
+        require(self.clip > 0, "optim.clip must be positive.")
+        require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How bytes are read and learned."""
+
+    lanes: int = 24
+    """Parallel reading streams."""
+    chunk: int = 128
+    """Bytes a lane yields per micro-batch; one optimizer step each."""
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 takes what the machine has and stores it in the run."""
+    core_weight: float = 0.5
+    """Weight of the core's own code length beside the mixed one in the objective."""
+    save_minutes: float = 5.0
+    """Time between saves."""
+    save_steps: int = 0
+    """Steps between saves; 0 leaves it to the clock."""
+    keep: int = 3
+    """Saves kept."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 or more.")
+        require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 or more.")
+        require(self.threads >= 0, "threads must be 0 or more.")
+        require(self.keep >= 1, "keep must be 1 or more.")
+        require(self.save_minutes > 0, "save_minutes must be positive.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers, and where each value came from."""
+
+    preset: str = "small"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_training(key: str) -> bool:
+    """Whether a dotted key belongs to TrainConfig rather than ModelConfig. Raises ConfigError if to neither."""
+    head = key.partition(".")[0]
+    training = [item.name for item in fields(TrainConfig)]
+    modelling = [item.name for item in fields(ModelConfig)]
+    if head not in training and head not in modelling:
+        raise ConfigError(f"There is no setting {key!r}{nearest(head, training + modelling)}")
+    return head in training
+
+
+def resolve(name: str = "small", core: str | None = None, settings: Iterable[Setting] = ()) -> RunConfig:
+    """The run a preset and settings (weakest first) describe. Raises ConfigError, one sentence, for what cannot be."""
+    model, train = preset(name), TrainConfig()
+    asked = [*([Setting("core", core, "command line")] if core else []), *settings]
+    origins = {key: origin for key, _, origin in asked}
+    train = replace(train, {key: value for key, value, _ in asked if is_training(key)})
+    model = replace(model, {key: value for key, value, _ in asked if not is_training(key)})
+    return RunConfig(name, model, train, origins)
+
+
+def run_to_dict(config: RunConfig) -> dict[str, Any]:
+    """JSON-ready; `run_from_dict` gives the same run back."""
+    return {
+        "preset": config.preset,
+        "model": to_dict(config.model),
+        "train": to_dict(config.train),
+        "origins": dict(config.origins),
+    }
+
+
+def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
+    """The run a run.json or checkpoint stores. Raises ConfigError for keys this version does not know."""
+    model = replace(ModelConfig(), flat(values["model"]))
+    train = replace(TrainConfig(), flat(values["train"]))
+    return RunConfig(str(values["preset"]), model, train, dict(values.get("origins", {})))
+
+
+def with_threads(config: RunConfig, threads: int) -> RunConfig:
+    """The same run with its thread count fixed, as run.json stores it."""
+    return with_fields(config, train=with_fields(config.train, threads=threads))
