@@ -1,0 +1,89 @@
+"""Numbers as people read them, always with their unit and always as wide as the last time.
+
+Loss is in bits per byte with three decimals, sizes in MB (10^6 bytes), rates in kB/s (10^3), times in seconds until
+they are minutes. A number that is missing or not finite is a dash, never an invented zero. Callers align.
+"""
+
+import math
+
+DASH = "–"
+
+
+def bits(value: float | None) -> str:
+    """Bits per byte: 1.512."""
+    return f"{value:.3f}" if value is not None and math.isfinite(value) else DASH
+
+
+def rate(bytes_per_s: float | None) -> str:
+    """Throughput: 38.2 kB/s; from 10 MB/s on, whole kB/s."""
+    if bytes_per_s is None or not math.isfinite(bytes_per_s):
+        return f"{DASH} kB/s"
+    thousands = bytes_per_s / 1e3
+    return f"{thousands:.1f} kB/s" if thousands < 1e4 else f"{thousands:,.0f} kB/s"
+
+
+def size(count: float | None) -> str:
+    """Bytes: 3,072 B, then 2.38 MB, then 612 MB; from 100 GB on, GB."""
+    if count is None or not math.isfinite(count):
+        return f"{DASH} MB"
+    if abs(count) < 10_000:
+        return f"{count:,.0f} B"
+    if abs(count) < 1e11:
+        return f"{count / 1e6:,.2f} MB" if abs(count) < 1e8 else f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e9:,.0f} GB"
+
+
+def count(number: float | None) -> str:
+    """A plain count: 1,834."""
+    return f"{number:,.0f}" if number is not None and math.isfinite(number) else DASH
+
+
+def millions(number: float | None) -> str:
+    """Parameters: 3.1 M, 0.36 M."""
+    if number is None or not math.isfinite(number):
+        return f"{DASH} M"
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e6:.2f} M"
+
+
+def small(value: float | None) -> str:
+    """Rates and norms that span decades: 3.1e-3."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def clock(seconds: float | None) -> str:
+    """Elapsed time, as on a clock: 00:12:41."""
+    whole = max(0, int(seconds)) if seconds is not None and math.isfinite(seconds) else 0
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def short_clock(seconds: float | None) -> str:
+    """Elapsed time in a narrow column: 12:41, and 1:02:03 after the first hour."""
+    full = clock(seconds)
+    return full[3:] if full.startswith("00:") else full.lstrip("0")
+
+
+def duration(seconds: float | None) -> str:
+    """How long something takes: 80 ms, 4.2 s, 12 min, 3.4 h."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    for limit, scale, form in ((1.0, 1e-3, "{:.0f} ms"), (100.0, 1.0, "{:.1f} s"), (6000.0, 60.0, "{:.0f} min")):
+        if seconds < limit:
+            return form.format(seconds / scale)
+    return f"{seconds / 3600:.1f} h"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago: just now, 40 s ago, 12 min ago, 3.4 h ago."""
+    if seconds is None or not math.isfinite(seconds):
+        return "never"
+    if seconds < 1:
+        return "just now"
+    return f"{seconds:.0f} s ago" if seconds < 100 else f"{duration(seconds)} ago"
+
+
+def percent(fraction: float | None) -> str:
+    """A share: 61%."""
+    return f"{100 * fraction:.0f}%" if fraction is not None and math.isfinite(fraction) else DASH
