@@ -1,0 +1,284 @@
+"""Saved runs in a folder: each save appears whole or not at all, and the newest whole one can always be found.
+
+    save:  .tmp-step-000001834-PID/  -> files, each fsynced -> manifest.json -> fsync folder
+           -> rename to step-000001834/ -> fsync parent
+
+Promises: a crash, a kill or a full disk at any instant leaves every earlier save as it was and the new one either whole
+or absent; nothing is ever written over an existing save; folders are 0700 and files 0600; leftovers of dead processes
+are removed by the next save. One process writes to a folder at a time (the run's lock sees to that), from one thread.
+What it does not promise: to mend a damaged file. `newest` steps back to the save before it and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+from torch import Tensor
+
+from checkpoints.format import (
+    JSON,
+    CheckpointError,
+    check_name,
+    encode,
+    read_document,
+    read_manifest,
+    read_tensors,
+    sync,
+    verify,
+    write_document,
+    write_manifest,
+    write_tensors,
+)
+
+# Left free on the disk beyond what the save itself takes, so that logs and the rest of the machine go on.
+SPACE_FLOOR = 32 << 20
+
+_STEP = re.compile(r"step-(\d{9,18})")
+_LEFTOVER = re.compile(r"\.tmp-.+-(\d+)")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One loaded checkpoint: groups of tensors by file stem, JSON documents by file stem, and what it is about."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    documents: dict[str, JSON]
+    about: dict[str, JSON]
+    path: Path
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, JSON],
+    *,
+    about: Mapping[str, JSON],
+) -> Path:
+    """Write one checkpoint into `folder` (made if missing) and return its path, folder/step-NNNNNNNNN.
+
+    Tensors of any kind safetensors knows, on any device, views and shared storages included; they are read until the
+    call returns. A step that is already saved and whole is kept as it is; a damaged save of the same step is set aside
+    as broken-step-... first. Raises CheckpointError, with the folder as it was before, when anything cannot be written.
+    """
+    target = folder / f"step-{step:09d}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        clear_leftovers(folder)
+        if _already(target):
+            return target
+        _check_space(folder, tensors)
+        unfinished = folder / f".tmp-{target.name}-{os.getpid()}"
+        try:
+            _fill(unfinished, step, tensors, documents, about)
+            os.rename(unfinished, target)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        sync(folder)
+    except OSError as error:
+        raise CheckpointError(f"{target} cannot be saved: {error.strerror or error}.") from error
+    return target
+
+
+def load(path: Path) -> Saved:
+    """The checkpoint in the folder `path`, every file verified before it is parsed.
+
+    Tensors are on the CPU in memory of their own. Raises CheckpointError for a foreign, newer or damaged one.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    verify(path, manifest)
+    groups = {name: path / name for name in manifest["files"]}
+    return Saved(
+        step=manifest["step"],
+        tensors={file.stem: read_tensors(file) for file in groups.values() if file.suffix == ".safetensors"},
+        documents={file.stem: read_document(file) for file in groups.values() if file.suffix == ".json"},
+        about=manifest["about"],
+        path=path,
+    )
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Saved | None:
+    """The newest whole checkpoint in `folder`; `warn` gets one sentence for each newer one that had to be skipped.
+
+    None when nothing was ever saved there. Raises CheckpointError when there are saves and none of them is whole.
+    """
+    paths = saves(folder)
+    for path in reversed(paths):
+        try:
+            return load(path)
+        except CheckpointError as error:
+            warn(f"Skipped a save: {error}")
+    if paths:
+        raise CheckpointError(f"{folder} holds {len(paths)} saves and none of them is whole.")
+    return None
+
+
+def saves(folder: Path) -> list[Path]:
+    """The folders of all finished saves, oldest first; nothing is opened. Empty when there is no such folder."""
+    try:
+        found = [path for path in Path(folder).iterdir() if _STEP.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    return sorted(found, key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a save."""
+    found = _STEP.fullmatch(path.name)
+    if found is None:
+        raise CheckpointError(f"{path} is not named like a save (step-000001834).")
+    return int(found[1])
+
+
+def prune(folder: Path, keep_last: int = 3, keep_every: int = 0) -> list[Path]:
+    """Delete old saves, return their paths; keep the last `keep_last` whole ones and every multiple of `keep_every`.
+
+    Whole here means manifest and sizes, not contents: cheap enough to follow every save. A damaged save does not count
+    as kept, and goes only once enough whole ones are newer than it, so pruning never takes the last way back.
+    """
+    kept = 0
+    gone: list[Path] = []
+    for path in reversed(saves(folder)):
+        if kept < max(1, keep_last):
+            kept += _looks_whole(path)
+        elif not (keep_every and step_of(path) % keep_every == 0):
+            _remove(path)
+            gone.append(path)
+    return gone
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that no longer run left half written.
+
+    Our own number counts as dead: containers hand out the same one again and again, and one thread saves at a time.
+    """
+    for path in folder.iterdir():
+        found = _LEFTOVER.fullmatch(path.name)
+        if found and not _runs(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def describe(path: Path) -> dict[str, JSON]:
+    """What `inspect` shows of a checkpoint, from the manifest and the headers, without loading a tensor.
+
+    {"path", "step", "about", "versions", "bytes", "whole": bool, "problem": sentence or None,
+     "files": [{"name", "bytes", "sha256", "tensors", "elements"}]}; the last two only for tensor files that are whole.
+    Raises CheckpointError if there is no readable manifest.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    problem: str | None = None
+    try:
+        verify(path, manifest)
+    except CheckpointError as error:
+        problem = str(error)
+    files: list[dict[str, JSON]] = []
+    for name, facts in manifest["files"].items():
+        shapes = _shapes(path / name) if problem is None and name.endswith(".safetensors") else {}
+        files.append({"name": name, **facts, **shapes})
+    return {
+        "path": str(path),
+        "step": manifest["step"],
+        "about": manifest["about"],
+        "versions": manifest["versions"],
+        "bytes": sum(facts["bytes"] for facts in manifest["files"].values()),
+        "whole": problem is None,
+        "problem": problem,
+        "files": files,
+    }
+
+
+def _fill(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, JSON],
+    about: Mapping[str, JSON],
+) -> None:
+    """Write all files of one checkpoint into a new folder, the manifest last, each durable before the next."""
+    # Spelled once before anything is written: what is not JSON is refused while the disk is still untouched.
+    for name, document in documents.items():
+        encode(document, folder / f"{check_name(name)}.json")
+    encode(dict(about), folder)
+    os.mkdir(folder, 0o700)
+    for name, group in tensors.items():
+        write_tensors(folder / f"{check_name(name)}.safetensors", group)
+    for name, document in documents.items():
+        write_document(folder / f"{name}.json", document)
+    write_manifest(folder, step, about)
+    sync(folder)
+
+
+def _already(target: Path) -> bool:
+    """Whether this step is saved and whole; a damaged save of it is moved out of the way, never written over."""
+    if not os.path.lexists(target):
+        return False
+    try:
+        verify(target, read_manifest(target))
+    except CheckpointError:
+        aside = target.with_name(f"broken-{target.name}")
+        while os.path.lexists(aside):
+            aside = aside.with_name(f"{aside.name}-again")
+        os.rename(target, aside)
+        return False
+    return True
+
+
+def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    sizes = [tensor.numel() * tensor.element_size() for group in tensors.values() for tensor in group.values()]
+    needed = sum(sizes) + SPACE_FLOOR
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(f"{folder} has {free >> 20} MiB free and a save needs {needed >> 20} MiB.")
+
+
+def _looks_whole(path: Path) -> bool:
+    try:
+        verify(path, read_manifest(path), contents=False)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Delete a save in one step as seen from outside: half of one is never found under its own name."""
+    doomed = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        os.rename(path, doomed)
+        shutil.rmtree(doomed)
+
+
+def _runs(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _shapes(path: Path) -> dict[str, JSON]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
+    elements = 0
+    for shape in shapes:
+        size = 1
+        for side in shape:
+            size *= side
+        elements += size
+    return {"tensors": len(shapes), "elements": elements}

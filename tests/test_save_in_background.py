@@ -1,0 +1,133 @@
+"""Saving in the background changes nothing of the run: the copy is taken at once, and errors are sentences."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from checkpoints.format import CheckpointError
+from checkpoints.store import load, save, saves
+from checkpoints.writer import Writer, Written, copied
+
+PATIENCE = 30.0
+
+
+def one(value: float) -> dict[str, dict[str, torch.Tensor]]:
+    return {"model": {"w": torch.full((4,), value)}}
+
+
+class Gate:
+    """Holds the disk: `save` starts and then waits here until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+        def held(*arguments: object, **named: object) -> Path:
+            self.entered.set()
+            assert self.opened.wait(PATIENCE)
+            return save(*arguments, **named)  # type: ignore[arg-type]  # handed through as it came
+
+        monkeypatch.setattr("checkpoints.writer.save", held)
+
+
+def test_what_is_saved_is_what_was_there_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    writer = Writer(tmp_path)
+    tensors, cursor = one(1.0), {"offset": [1]}
+    writer.save(1, tensors, {"streams": cursor}, about={"config": cursor})
+    assert gate.entered.wait(PATIENCE)
+    tensors["model"]["w"].add_(1.0)
+    cursor["offset"].append(2)
+    assert writer.busy
+    gate.opened.set()
+    assert writer.wait(PATIENCE)
+    assert not writer.busy
+    assert writer.last is not None
+    assert writer.last.path is not None
+    saved = load(writer.last.path)
+    assert torch.equal(saved.tensors["model"]["w"], torch.ones(4))
+    assert saved.documents["streams"] == saved.about["config"] == {"offset": [1]}
+
+
+def test_a_newer_save_replaces_the_waiting_one_and_never_the_running_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    heard: list[Written] = []
+    writer = Writer(tmp_path, done=heard.append)
+    writer.save(1, one(1.0), {}, about={})
+    assert gate.entered.wait(PATIENCE)
+    for step in (2, 3, 4):
+        writer.save(step, one(float(step)), {}, about={})
+    assert not writer.wait(0.0)
+    gate.opened.set()
+    assert writer.wait(PATIENCE)
+    assert [written.step for written in heard] == [1, 4]
+    assert [path.name for path in saves(tmp_path)] == ["step-000000001", "step-000000004"]
+    assert torch.equal(load(saves(tmp_path)[-1]).tensors["model"]["w"], torch.full((4,), 4.0))
+
+
+def test_a_failure_is_a_sentence_and_the_next_success_clears_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def broken(*arguments: object, **named: object) -> Path:
+        raise CheckpointError("the disk is full.")
+
+    heard: list[Written] = []
+    writer = Writer(tmp_path, done=heard.append)
+    monkeypatch.setattr("checkpoints.writer.save", broken)
+    writer.save(1, one(1.0), {}, about={})
+    assert writer.wait(PATIENCE)
+    assert writer.failed == "the disk is full."
+    assert writer.last is None
+    monkeypatch.setattr("checkpoints.writer.save", save)
+    writer.save(2, one(2.0), {}, about={})
+    assert writer.wait(PATIENCE)
+    assert writer.failed is None
+    assert writer.last is not None
+    assert writer.last.step == 2
+    assert [written.failed for written in heard] == ["the disk is full.", None]
+
+
+def test_neither_a_surprise_nor_a_broken_listener_reaches_the_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listener(written: Written) -> None:
+        raise ZeroDivisionError
+
+    writer = Writer(tmp_path, done=listener)
+    writer.save(1, one(1.0), {}, about={})
+    assert writer.wait(PATIENCE)
+    assert writer.failed is not None
+    assert "the listener failed" in writer.failed
+    assert [path.name for path in saves(tmp_path)] == ["step-000000001"]
+    quiet = Writer(tmp_path)
+    monkeypatch.setattr("checkpoints.writer.prune", lambda *arguments: 1 // 0)
+    quiet.save(2, one(1.0), {}, about={})
+    assert quiet.wait(PATIENCE)
+    assert quiet.failed is not None
+    assert "ZeroDivisionError" in quiet.failed
+
+
+def test_it_prunes_after_each_success(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, keep_last=2, keep_every=30)
+    for step in range(0, 70, 10):
+        writer.save(step, one(float(step)), {}, about={})
+        assert writer.wait(PATIENCE)
+    assert [int(path.name[5:]) for path in saves(tmp_path)] == [0, 30, 50, 60]
+
+
+def test_copies_are_packed_and_share_nothing() -> None:
+    base = torch.arange(12).to(torch.uint32)
+    tree = {"all": base, "turned": base.view(3, 4).T, "grad": torch.nn.Parameter(torch.ones(2, 2))}
+    copies = copied(tree)
+    for name, tensor in tree.items():
+        assert copies[name].is_contiguous()
+        assert not copies[name].requires_grad
+        assert copies[name].dtype == tensor.dtype
+        assert torch.equal(copies[name], tensor.detach())
+    assert len({copy.untyped_storage().data_ptr() for copy in copies.values()}) == 3
