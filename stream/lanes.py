@@ -1,0 +1,241 @@
+"""Lanes: the whole reading side behind one call, `next`, which hands over a micro-batch and where it ends.
+
+Promises: every byte of every source is handed over exactly once an epoch, in order within its lane, whatever is saved
+and restored in between; a batch carries the position after it, so reading ahead cannot lie about it; stored sources
+never wait for live ones. Does not learn, decode text or keep what it handed over.
+
+    stored sources -> Tape -> rows 0..L-1      \\
+    standard input -> LiveLane -> row L          >  Batch: bytes (B, T) uint8, lengths (B,), rows (B,), cursor
+    the conversation -> ChatLane -> last row   /   only lanes that have bytes are in it
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream import cursor as position
+from stream import gather, standing
+from stream.live import ChatLane, LiveLane, Piece, Waker
+from stream.source import Source, SourceError
+from stream.tape import Draw, Place, Tape, TapeLanes
+
+__all__ = ["Batch", "Lanes", "Place", "SourceError", "check_sources", "open_lanes"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch: B rows, one for each lane that has bytes, at most T bytes each."""
+
+    bytes_BT: npt.NDArray[np.uint8]
+    """Padding is 0."""
+    lengths_B: npt.NDArray[np.int64]
+    """Valid prefix of each row, 1..T."""
+    rows_B: npt.NDArray[np.int64]
+    """Which lane each row is: the index into the state."""
+    masked_BT: npt.NDArray[np.bool_] | None
+    """True where a byte is read but neither scored nor learned (the model's own replies); None when there is none."""
+    kinds: tuple[str, ...]
+    """Per row: "stored", "live" or "chat"."""
+    epoch: int
+    """1 is the first reading; bytes of later epochs are not counted in the prequential mean. Live rows never share a
+    batch with a later epoch."""
+    places: tuple[Place, ...]
+    """Per row, for display."""
+    cursor: dict[str, Any]
+    """JSON: the position after this batch."""
+
+
+class Lanes:
+    """All lanes of a run. `next` belongs to one thread; `feed` and `close` may be called from any."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        stored: TapeLanes | None,
+        live: LiveLane | None,
+        chat: ChatLane | None,
+        lanes: int,
+        chunk: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.names: list[str] = [source.uri for source in sources] + ([live.name] if live else [])
+        self.total: int | None = stored.tape.total if stored else None
+        self._stored, self._live, self._chat, self._chunk, self._clock = stored, live, chat, chunk, clock
+        self._live_row = lanes if stored else 0
+        self._chat_row = self._live_row + (live is not None)
+        self.count: int = self._chat_row + (chat is not None)
+        self._described = position.described(sources)
+        self._waker = Waker() if live or chat else None
+        self._closed, self._live_went_first = False, False
+        self._reading = threading.Lock()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all stored and live bytes were handed over; the conversation may go on."""
+        stored, live = self._stored, self._live
+        return (stored is None or stored.finished) and (live is None or live.finished)
+
+    def next(self, timeout: float) -> Batch | None:
+        """The next micro-batch; None when nothing arrived within `timeout` seconds.
+
+        Raises StopIteration at the end (with a conversation: only once closed) and SourceError when all files are gone.
+        """
+        with self._reading:
+            deadline = self._clock() + timeout
+            while not self._closed:
+                batch = self._assembled()
+                if batch is not None:
+                    return batch
+                if self._chat is None and self.finished:
+                    break
+                if self._waker is None or not self._wait(self._waker, deadline):
+                    return None
+        raise StopIteration
+
+    def cursor(self) -> dict[str, Any]:
+        """The position after the last batch handed over."""
+        stored, live, chat = self._stored, self._live, self._chat
+        return {
+            "version": position.VERSION,
+            "epoch": stored.epoch if stored else 1,
+            "lanes": stored.offsets() if stored else [],
+            "sources": self._described,
+            "live": [{"uri": live.name, "bytes": live.delivered}] if live else [],
+            "chat": chat.delivered if chat else 0,
+        }
+
+    def feed(self, text: bytes, masked: bool = False) -> None:
+        """Give the conversation's lane bytes to read. Raises ValueError without such a lane."""
+        if self._chat is None:
+            raise ValueError("these lanes were opened without a conversation")
+        self._chat.feed(text, masked)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make a waiting `next` look again."""
+        if self._waker is not None:
+            self._waker.wake()
+
+    def close(self) -> None:
+        """End reading; a `next` that waits in another thread ends at once."""
+        self._closed = True
+        self.wake()
+        with self._reading:
+            if self._waker is not None:
+                self._waker.close()
+
+    def _assembled(self) -> Batch | None:
+        piece = None
+        if self._live is not None:
+            self._live.pump()
+            piece = self._live_piece(self._live)
+        draw = None
+        # Bytes read for the first time are counted, later epochs are not: so they do not share a batch.
+        if self._stored is not None and not (piece and self._stored.next_epoch > 1):
+            draw = self._stored.draw()
+        said = self._chat.take() if self._chat is not None else None
+        if draw is None and piece is None and said is None:
+            return None
+        return self._joined(draw, piece, said)
+
+    def _live_piece(self, live: LiveLane) -> Piece | None:
+        stored = self._stored
+        again = stored is not None and not stored.finished and stored.next_epoch > 1
+        if again and self._live_went_first:
+            self._live_went_first = False
+            return None
+        piece = live.take()
+        self._live_went_first = again and piece is not None
+        return piece
+
+    def _joined(self, draw: Draw | None, piece: Piece | None, said: Piece | None) -> Batch:
+        epoch = self._stored.epoch if draw is not None and self._stored is not None else 1
+        extra = [(self._live_row, "live", piece), (self._chat_row, "chat", said)]
+        rows = [(row, kind, one) for row, kind, one in extra if one is not None]
+        if draw is None:
+            draw = Draw(np.zeros((0, self._chunk), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+        kinds, places = ("stored",) * len(draw.places), tuple(draw.places)
+        if not rows:
+            return Batch(draw.bytes_BT, draw.lengths_B, draw.rows_B, None, kinds, epoch, places, self.cursor())
+        shape = (len(rows), self._chunk)
+        texts, masks = np.zeros(shape, np.uint8), np.zeros((len(kinds) + len(rows), self._chunk), np.bool_)
+        for index, (_, _, one) in enumerate(rows):
+            texts[index, : len(one.text)] = np.frombuffer(one.text, np.uint8)
+            masks[len(kinds) + index, : len(one.mask)] = np.frombuffer(one.mask, np.bool_)
+        return Batch(
+            np.concatenate([draw.bytes_BT, texts]),
+            np.concatenate([draw.lengths_B, np.array([len(one.text) for _, _, one in rows], np.int64)]),
+            np.concatenate([draw.rows_B, np.array([row for row, _, _ in rows], np.int64)]),
+            masks if masks.any() else None,
+            kinds + tuple(kind for _, kind, _ in rows),
+            epoch,
+            places + tuple(Place(self._name(kind), None) for _, kind, _ in rows),
+            self.cursor(),
+        )
+
+    def _name(self, kind: str) -> str:
+        return self._live.name if kind == "live" and self._live is not None else "conversation"
+
+    def _wait(self, waker: Waker, deadline: float) -> bool:
+        """Until something may have changed; False when the deadline is over."""
+        now = self._clock()
+        live, until = self._live, deadline
+        due = live.due() if live is not None else None
+        if due is not None:
+            until = min(until, due)
+        if now < until:
+            waker.wait([live.fd] if live is not None and live.thirsty else [], until - now)
+        return self._clock() < deadline
+
+
+def open_lanes(
+    sources: Sequence[str],
+    *,
+    lanes: int,
+    chunk: int,
+    warn: Callable[[str], None],
+    epochs: int | None = None,
+    chat: bool = False,
+    cursor: Mapping[str, Any] | None = None,
+    stdin_fd: int | None = None,
+    offline_after: float = 3.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Lanes:
+    """Open the sources, or the default stream for none, at `cursor` or at the start.
+
+    `epochs` None reads stored sources once and repeats the default stream for ever. `warn` gets one sentence for each
+    thing left out or lost. `offline_after`: seconds the default stream waits for the network. Raises SourceError when
+    nothing can be read, ValueError for impossible sizes."""
+    if lanes < 1 or chunk < 1 or (epochs is not None and epochs < 1):
+        raise ValueError("lanes, chunk and epochs must be 1 or more")
+    saved = dict(cursor) if cursor is not None else None
+    known = position.saved_uris(saved)
+    specs = gather.parsed(sources)
+    if sources:
+        stored = gather.gather(specs, known, warn)
+    else:
+        stored = [standing.default_source(next(iter(known), None), offline_after, warn)]
+    rounds = 1 if epochs is None and sources else epochs
+    tape = TapeLanes(Tape(stored, warn), lanes, chunk, rounds) if stored else None
+    if saved is not None:
+        position.restore(saved, position.described(stored), tape, warn)
+    live = None
+    if any(spec.kind == "stdin" for spec in specs):
+        live = LiveLane(0 if stdin_fd is None else stdin_fd, "-", chunk, clock, position.behind(saved, "live", "-"))
+        if live.delivered:
+            warn(f"standard input cannot be rewound: its first {live.delivered} bytes are not read again")
+    talk = ChatLane(chunk, position.behind(saved, "chat")) if chat else None
+    return Lanes(stored, tape, live, talk, lanes, chunk, clock)
+
+
+def check_sources(sources: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Whether these sources can be read, quickly and without reading ahead. Raises SourceError with one sentence when
+    none can; what would be left out is named through `warn`, and `open_lanes` names it again."""
+    gather.check(gather.parsed(sources), warn)

@@ -1,0 +1,132 @@
+"""Bytes that arrive when they arrive: standard input and the conversation.
+
+Promises: nothing here waits; what was read is handed over in order, exactly once; a full chunk at once, a partial one
+half a second after its first byte (at once when the input has ended, and for the conversation). Does not read ahead
+without bound: past a few chunks the pipe itself makes its writer wait. What was read but never handed over is lost
+when the program ends, because a pipe cannot be rewound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+FLUSH_SECONDS = 0.5
+AHEAD = 1 << 16
+
+
+class Piece(NamedTuple):
+    """One row's bytes; `mask` (same length) marks with 1 what is read but neither scored nor learned."""
+
+    text: bytes
+    mask: bytes
+
+
+class LiveLane:
+    """One lane fed by a file descriptor."""
+
+    def __init__(self, fd: int, name: str, chunk: int, clock: Callable[[], float], delivered: int = 0) -> None:
+        self.fd, self.name, self.delivered = fd, name, delivered
+        self.ended = False
+        self._chunk, self._clock = chunk, clock
+        self._waiting = bytearray()
+        self._arrivals: deque[tuple[int, float]] = deque()  # (stream position where a read ended, when it happened)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the input ended and all of it was handed over."""
+        return self.ended and not self._waiting
+
+    @property
+    def thirsty(self) -> bool:
+        """Whether more may be read now."""
+        return not self.ended and len(self._waiting) < max(AHEAD, 2 * self._chunk)
+
+    def due(self) -> float | None:
+        """When (by the clock) a partial chunk is to be handed over; None when nothing waits."""
+        return self._arrivals[0][1] + FLUSH_SECONDS if self._arrivals else None
+
+    def pump(self) -> None:
+        """Read what is there, without waiting."""
+        while self.thirsty and select.select([self.fd], [], [], 0)[0]:
+            try:
+                text = os.read(self.fd, AHEAD)
+            except OSError:  # a terminal that hung up
+                text = b""
+            if not text:
+                self.ended = True
+                return
+            self._waiting += text
+            self._arrivals.append((self.delivered + len(self._waiting), self._clock()))
+
+    def take(self) -> Piece | None:
+        """A full chunk, or a partial one that waited long enough or has nothing to wait for; else None."""
+        due = self.due()
+        if due is None or not (len(self._waiting) >= self._chunk or self.ended or self._clock() >= due):
+            return None
+        text = bytes(self._waiting[: self._chunk])
+        del self._waiting[: len(text)]
+        self.delivered += len(text)
+        while self._arrivals and self._arrivals[0][0] <= self.delivered:
+            self._arrivals.popleft()
+        return Piece(text, bytes(len(text)))
+
+
+class ChatLane:
+    """One lane fed by `feed`, from any thread."""
+
+    def __init__(self, chunk: int, delivered: int = 0) -> None:
+        self.delivered = delivered
+        self._chunk = chunk
+        self._lock = threading.Lock()
+        self._text, self._mask = bytearray(), bytearray()
+
+    def feed(self, text: bytes, masked: bool) -> None:
+        """Append bytes; `masked` ones are read but neither scored nor learned."""
+        with self._lock:
+            self._text += text
+            self._mask += bytes([masked]) * len(text)
+
+    def take(self) -> Piece | None:
+        """Up to one chunk of what was fed, None when nothing waits."""
+        with self._lock:
+            piece = Piece(bytes(self._text[: self._chunk]), bytes(self._mask[: self._chunk]))
+            del self._text[: self._chunk], self._mask[: self._chunk]
+        self.delivered += len(piece.text)
+        return piece if piece.text else None
+
+
+class Waker:
+    """Lets one thread wait for descriptors while another may call it back at any moment."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+        self._lock = threading.Lock()
+        self._open = True
+
+    def wake(self) -> None:
+        """End the present or the next `wait` at once."""
+        with self._lock:
+            if self._open:
+                with contextlib.suppress(BlockingIOError):  # full of earlier calls: it wakes anyway
+                    os.write(self._in, b"!")
+
+    def wait(self, fds: list[int], seconds: float) -> None:
+        """Until a descriptor is readable, `wake` was called, or `seconds` passed."""
+        if self._out in select.select([self._out, *fds], [], [], max(0.0, seconds))[0]:
+            os.read(self._out, 4096)
+
+    def close(self) -> None:
+        """Release the pipe; nobody may be waiting."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self._out)
+                os.close(self._in)
