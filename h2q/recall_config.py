@@ -1,0 +1,73 @@
+"""What the recall memory looks up, and how large it may grow.
+
+Torch-free, so that a wrong setting is refused before anything heavy is imported. The names in `CATALOGUE` are the contexts
+the kernels know how to hash, in the order in which they hash them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CATALOGUE = (
+    "order1",
+    "order2",
+    "order3",
+    "order4",
+    "order5",
+    "order6",
+    "order7",
+    "order9",
+    "order12",
+    "word",
+    "word+1",
+    "word+2",
+    "skip2",
+    "skip3",
+    "gap",
+    "column",
+    "above",
+    "line",
+    "match",
+    "word*1",
+)
+MATCH_LIMIT = 4
+SMALLEST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class RecallConfig:
+    """Contexts, budget and forgetting of the recall tables."""
+
+    enabled: bool = True
+    """Off: the network alone predicts."""
+    enabled: bool = True
+    """Off: the network alone is scored (`--set recall=off`)."""
+    table_bytes: int = 128 << 20
+    """Budget of all tables together, in bytes; the slots take what the smaller tables leave."""
+    contexts: tuple[str, ...] = CATALOGUE
+    """Which contexts of `CATALOGUE` are counted, each a name used once."""
+    match_lengths: tuple[int, ...] = (6, 12)
+    """Shortest repeats, in bytes, that the match models follow; ascending."""
+    count_limit: int = 255
+    """A slot's counts are halved when one passes this (at most 511): the forgetting horizon in visits."""
+    final_limit: int = 255
+    """The same for the cells of the final probability maps (at most 4000)."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.contexts if name not in CATALOGUE]
+        if unknown:
+            raise ValueError(f"recall.contexts: unknown name {unknown[0]!r}; choose from {', '.join(CATALOGUE)}")
+        if not self.contexts or len(set(self.contexts)) != len(self.contexts):
+            raise ValueError("recall.contexts must name at least one context, each once")
+        if not 1 <= len(self.match_lengths) <= MATCH_LIMIT or list(self.match_lengths) != sorted(
+            set(self.match_lengths)
+        ):
+            raise ValueError(f"recall.match_lengths must be one to {MATCH_LIMIT} ascending lengths, like 6,12")
+        if not self.match_lengths[0] >= 3 or not self.match_lengths[-1] <= 32:
+            raise ValueError("recall.match_lengths must lie between 3 and 32 bytes")
+        if not 7 <= self.count_limit <= 511:
+            raise ValueError(f"recall.count_limit must be from 7 to 511, not {self.count_limit}")
+        if not 7 <= self.final_limit <= 4000:
+            raise ValueError(f"recall.final_limit must be from 7 to 4000, not {self.final_limit}")
+        if self.table_bytes < SMALLEST_BYTES:
+            raise ValueError(f"recall.table_bytes must be at least {SMALLEST_BYTES}, not {self.table_bytes}")
