@@ -178,12 +178,9 @@ def read_manifest(folder: Path) -> Manifest:
         if _regular_size(path) > _MANIFEST_LIMIT:
             raise CheckpointError(f"{path} is not an H2Q manifest: it is over {_MANIFEST_LIMIT >> 20} MiB.")
         raw = path.read_bytes()
-        parsed = json.loads(raw)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: it is not JSON.") from error
-    manifest = _checked(parsed, path)
+    manifest = _checked(_parsed(raw, path), path)
     if seal(manifest, path) != raw:
         raise CheckpointError(f"{path} is damaged: its sha256 is not its own.")
     return manifest
@@ -219,11 +216,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_document(path: Path) -> JSON:
     """One JSON document."""
     try:
-        return json.loads(path.read_bytes())
+        return _parsed(path.read_bytes(), path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: it is not JSON.") from error
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -236,16 +231,24 @@ def file_facts(path: Path) -> FileFacts:
 def _refuse_foreign(path: Path) -> None:
     """Say what `path` is instead of a checkpoint folder, if it is not one."""
     if path.is_file():
-        if path.suffix.lower() in _PICKLED or _head(path).startswith((b"\x80", b"PK\x03\x04")):
+        with open(path, "rb") as file:
+            pickled = file.read(4).startswith((b"\x80", b"PK\x03\x04"))
+        if pickled or path.suffix.lower() in _PICKLED:
             raise CheckpointError(f"{path} is a foreign checkpoint, refused: no pickles are read here.")
         raise CheckpointError(f"{path} is a file, not an H2Q checkpoint, which is a folder.")
     if not path.is_dir():
         raise CheckpointError(f"{path} does not exist.")
-    if os.path.lexists(path / MANIFEST):
-        return
-    if any(child.suffix.lower() in _PICKLED for child in path.iterdir()):
-        raise CheckpointError(f"{path} holds a foreign checkpoint, refused: no pickles are read here.")
-    raise CheckpointError(f"{path} is not an H2Q checkpoint: it has no {MANIFEST}.")
+    if not os.path.lexists(path / MANIFEST):
+        if any(child.suffix.lower() in _PICKLED for child in path.iterdir()):
+            raise CheckpointError(f"{path} holds a foreign checkpoint, refused: no pickles are read here.")
+        raise CheckpointError(f"{path} is not an H2Q checkpoint: it has no {MANIFEST}.")
+
+
+def _parsed(raw: bytes, path: Path) -> JSON:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it is not JSON.") from error
 
 
 def _checked(parsed: JSON, path: Path) -> Manifest:
@@ -291,11 +294,6 @@ def _regular_size(path: Path) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path} is not a plain file.")
     return status.st_size
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(4)
 
 
 def _out_of_space(error: Exception) -> OSError | None:

@@ -1,0 +1,168 @@
+"""A saved run taken elsewhere: weights in safetensors, settings in JSON, and the code that reads them.
+
+    hf             config.json  model.safetensors  configuration_h2q.py  modeling_h2q.py  tokenization_h2q.py
+                   tokenizer_config.json  generation_config.json  README.md  and the model's modules of h2q, flat
+    safetensors    config.json  model.safetensors  generate.py  README.md  h2q/...
+
+Promises: the exported network gives the run's own logits, because it is the run's own code and weights; the folder
+needs nothing of this program; it appears whole or not at all, and never in place of something else. What it does not
+promise: the run's mixed bits per byte. The network alone is exported, without the recall memory, and the card says so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from checkpoints.bundle import file_name, flat_name, flattened, sources
+from checkpoints.card import card
+from checkpoints.format import JSON, CheckpointError, versions, write_tensors
+from checkpoints.store import Saved
+from h2q.config import ConfigError, ModelConfig, model_from_dict, to_dict
+from h2q.model import H2Q
+from h2q.state import START
+
+FORMATS = ("hf", "safetensors")
+
+_HERE = Path(__file__).parent
+
+
+def export(saved: Saved, folder: Path, format: str = "hf", *, facts: Mapping[str, JSON] | None = None) -> Path:
+    """Write the network of a loaded checkpoint into the new or empty `folder` and return it.
+
+    `facts` for the card: bytes, sources, bpb_core, bpb_recall, bpb_mean, from the run's own facts; what the checkpoint
+    is about fills the rest. Raises CheckpointError for an unknown format, a folder in use, a full disk, or a checkpoint
+    that holds no H2Q network.
+    """
+    if format not in FORMATS:
+        raise CheckpointError(f"There is no export format {format!r}; use {' or '.join(FORMATS)}.")
+    folder = Path(folder)
+    model = core(saved)
+    told = {**saved.about, **(facts or {})}
+    try:
+        _require_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir()
+            (_write_hf if format == "hf" else _write_bare)(unfinished, model, saved)
+            count = sum(parameter.numel() for parameter in model.parameters())
+            _write(unfinished / "README.md", card(format, folder.name, count, saved.step, told))
+            if folder.is_dir():
+                folder.rmdir()
+            os.rename(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return folder
+
+
+def core(saved: Saved) -> H2Q:
+    """The network a checkpoint holds, on the CPU. Raises CheckpointError when it holds none or another one."""
+    try:
+        model = H2Q(_config(saved))
+        model.load_state_dict(saved.tensors["model"])
+    except KeyError as error:
+        raise CheckpointError(f"{saved.path} holds no H2Q network: {error} is missing.") from error
+    except (ConfigError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{saved.path} holds a network this version cannot build: {error}") from error
+    except RuntimeError as error:
+        raise CheckpointError(f"{saved.path} holds weights that do not fit its config.") from error
+    return model.eval()
+
+
+def _config(saved: Saved) -> ModelConfig:
+    """The model's part of the run's config, as the checkpoint stores it."""
+    return model_from_dict(saved.about["config"]["model"])
+
+
+def _write_hf(folder: Path, model: H2Q, saved: Saved) -> None:
+    # transformers leaves constants without a value unless they are saved beside the weights.
+    tensors = dict(model.state_dict()) | dict(model.named_buffers())
+    write_tensors(
+        folder / "model.safetensors",
+        {f"core.{name}": tensor for name, tensor in tensors.items()},
+        _metadata(model, saved, folder),
+    )
+    templates = {path.name: path.read_text("utf-8") for path in sorted((_HERE / "hf").glob("*_h2q.py"))}
+    needed = sources(["h2q.model"])
+    for name, text in templates.items():
+        _write(folder / name, flattened(text))
+    for module, text in needed.items():
+        _write(folder / flat_name(module), flattened(text))
+    config = model.config
+    _write_json(
+        folder / "config.json",
+        {
+            "model_type": "h2q",
+            "architectures": ["H2QForCausalLM"],
+            "auto_map": {
+                "AutoConfig": "configuration_h2q.H2QConfig",
+                "AutoModelForCausalLM": "modeling_h2q.H2QForCausalLM",
+            },
+            "vocab_size": START + 1,
+            "hidden_size": config.width,
+            "num_hidden_layers": config.blocks,
+            "num_attention_heads": config.attention.heads,
+            "bos_token_id": START,
+            "pad_token_id": START,
+            "tie_word_embeddings": False,
+            "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+            "h2q": to_dict(config),
+        },
+    )
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "H2QTokenizer",
+            "auto_map": {"AutoTokenizer": ["tokenization_h2q.H2QTokenizer", None]},
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+    _write_json(
+        folder / "generation_config.json",
+        {"bos_token_id": START, "pad_token_id": START, "do_sample": True, "temperature": 0.8, "max_new_tokens": 200},
+    )
+
+
+def _write_bare(folder: Path, model: H2Q, saved: Saved) -> None:
+    write_tensors(folder / "model.safetensors", model.state_dict(), _metadata(model, saved, folder))
+    _write_json(folder / "config.json", {"step": saved.step, "versions": versions(), "h2q": to_dict(model.config)})
+    _write(folder / "generate.py", (_HERE / "bare" / "generate.py").read_text("utf-8"))
+    for module, text in sources(["h2q.model"]).items():
+        _write(folder / file_name(module), text)
+    for package in {path.parent for path in (folder / "h2q").rglob("*.py")}:
+        _write(package / "__init__.py", "")
+
+
+def _metadata(model: H2Q, saved: Saved, folder: Path) -> dict[str, str]:
+    """What other tools look for in the header of the weights; text to text."""
+    return {
+        "format": "pt",
+        "step": str(saved.step),
+        "h2q.config": json.dumps(to_dict(model.config), sort_keys=True),
+        "h2q.version": str(saved.about.get("version", "unreleased")),
+        "modelspec.title": str(saved.about.get("run", "H2Q")),
+        "modelspec.architecture": "h2q",
+        "modelspec.date": datetime.date.today().isoformat(),
+    }
+
+
+def _require_free(folder: Path) -> None:
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is there already; name a new folder for the export.")
+
+
+def _write_json(path: Path, document: JSON) -> None:
+    _write(path, json.dumps(document, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
