@@ -37,7 +37,7 @@ class Start(Fact):
     preset: str
     params: int
     params_core: int
-    """Parameters without embeddings, n-gram rows, head and mixer: the figure cores are compared by."""
+    """Parameters without embeddings, n-gram rows and recall's mixer: the figure cores are compared by."""
     recall_bytes: int
     lanes: int
     chunk: int

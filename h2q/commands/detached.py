@@ -1,0 +1,85 @@
+"""An engine in a session of its own: nothing that happens to this terminal reaches it.
+
+train --detach  ->  main.py engine RUN (stdin: the data pipe or nothing, output: engine.log)  ->  how to watch
+train --ui tui  ->  the same, then the screen; data on stdin goes to the engine, the keys come from /dev/tty
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from h2q.commands.arguments import Refusal, tell
+from h2q.train.board import socket_path
+from h2q.train.order import Order
+from h2q.train.run import Run
+
+START_SECONDS = 20.0
+LINGER_SECONDS = 30.0
+
+
+def watch_engine(run: Run, order: Order, screen: bool) -> int:
+    """Start the engine of a run, then show the screen or return; the exit code."""
+    process = start_engine(run, data="-" in order.sources, linger=LINGER_SECONDS if screen else 0.0)
+    if not screen:
+        code = wait_until_up(run, process)
+        if code is not None:
+            tell(last_line(run))
+            return code
+        print(f"Run {run.name} trains in the background. Watch: python main.py watch {run.name}", flush=True)
+        return 0
+    from tui.app import run_monitor
+
+    return run_monitor(run.folder)
+
+
+def start_engine(run: Run, data: bool, linger: float) -> "subprocess.Popen[bytes]":
+    """Start `main.py engine`; with `data` our stdin becomes its stdin and ours the terminal, if there is one."""
+    pipe = os.dup(0) if data else None
+    if pipe is not None and not os.isatty(0):
+        take_terminal()
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    command = [sys.executable, str(Path(__file__).parents[2] / "main.py"), "engine", str(run.folder)]
+    try:
+        return subprocess.Popen(
+            [*command, "--linger", str(linger)],
+            stdin=subprocess.DEVNULL if pipe is None else pipe,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")},
+        )
+    except OSError as error:
+        raise Refusal(f"The engine cannot be started: {error.strerror}.") from None
+    finally:
+        for descriptor in (log, pipe):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def take_terminal() -> None:
+    """Make the controlling terminal our stdin; without one stdin stays as it is."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return
+    os.dup2(terminal, 0)
+    os.close(terminal)
+
+
+def wait_until_up(run: Run, process: "subprocess.Popen[bytes]") -> int | None:
+    """Wait until the engine listens; its exit code if it ended before that, else None."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and not socket_path(run.folder).exists():
+        try:
+            return process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    return None
+
+
+def last_line(run: Run) -> str:
+    """The last thing the engine wrote to its log."""
+    lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
+    return lines[-1] if lines else f"the engine of {run.name} ended at once"

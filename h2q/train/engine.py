@@ -1,0 +1,298 @@
+"""The engine: one process that trains one run and tells what it does. It knows no screen.
+
+    for batch in lanes:   commands (only between steps) -> step -> facts: file, sinks, socket -> save if due
+
+Promises: viewers never slow it or stop it; every way to end saves first (second ctrl+c and SIGKILL apart); a resumed
+run is the run it would have been, facts included. The caller holds the run's lock and has opened the socket.
+"""
+
+import mmap
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from checkpoints.format import CheckpointError
+from checkpoints.store import newest
+from h2q.config import to_dict
+from h2q.recall_tables import layout
+from h2q.train import portrait
+from h2q.train.board import Board, Command
+from h2q.train.herald import Herald
+from h2q.train.order import Order
+from h2q.train.replica import Publisher, config_hash, shared_memory
+from h2q.train.run import Run
+from h2q.train.saving import Saving, restore
+from h2q.train.signals import Signals
+from h2q.train.snapshot import Replica
+from h2q.train.tally import Tally
+from h2q.train.trainer import Score, Trainer
+from stream.lanes import Batch, open_lanes
+from stream.prefetch import Prefetch
+
+WAIT_SECONDS = 0.2
+READING_SECONDS = 0.25
+UNSTABLE_STEPS = 20
+
+
+class Engine:
+    """Trains a run until its order is met, it is told to stop, or its sources end."""
+
+    def __init__(self, run: Run, order: Order, herald: Herald, board: Board, signals: Signals):
+        # what is asked, and who is told
+        self.run, self.order, self.herald, self.board, self.signals = run, order, herald, board, signals
+        # parts
+        self.lanes: Prefetch
+        self.trainer: Trainer
+        self.saving = Saving(run, order.config, herald)
+        self.publisher = Publisher(run.live, {"config": config_hash(to_dict(order.config.model))})
+        self.tables: mmap.mmap | None = None
+        self.tables_fd: int | None = None
+        # progress
+        self.tally = Tally()
+        self.cursor: dict[str, Any] = {}
+        self.resumed = self.paused = False
+        self.learning = order.learn
+        self.stopped = ""
+        self.began = self.mark = self.read_at = self.fed_at = time.monotonic()
+        self.unstable_until = 0
+
+    def train(self, linger: float = 0.0) -> int:
+        """Do it all, then stay for viewers up to `linger` seconds after the last left; the exit code.
+
+        Raises SourceError or CheckpointError when it cannot begin or go on.
+        """
+        try:
+            self.prepare()
+            reason = self.loop()
+            self.keep()
+            self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
+            self.stay(reason, linger)
+        finally:
+            if hasattr(self, "lanes"):
+                self.lanes.close()
+            self.saving.writer.wait()
+        return self.signals.code
+
+    # Beginning.
+
+    def prepare(self) -> None:
+        """Open the sources, make the trainer, take up what was saved."""
+        train = self.order.config.train
+        saved = newest(self.run.checkpoints, self.herald.warn)
+        self.resumed = saved is not None
+        if saved is None and self.run.offset():
+            self.herald.notice("info", "this run has no save yet, so it starts at 0")
+        self.run.cut(int(saved.about["metrics_offset"]) if saved else 0)
+        self.herald.now("starting", "opening the sources")
+        self.cursor = dict(saved.documents["streams"]) if saved else {}
+        lanes = open_lanes(
+            self.order.sources,
+            lanes=train.lanes,
+            chunk=train.chunk,
+            epochs=self.order.limits.epochs,
+            chat=self.order.learn,
+            cursor=self.cursor or None,
+            warn=self.herald.warn,
+            stdin_fd=0,
+        )
+        self.cursor = lanes.cursor()
+        self.lanes = Prefetch(lanes)
+        self.make_trainer()
+        if saved is not None:
+            try:
+                self.tally = restore(self.trainer, saved)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
+            self.saving.last_step = saved.step
+        self.herald.tell(portrait.start(self.run, self.order, self.trainer, self.lanes, self.resumed))
+
+    def make_trainer(self) -> None:
+        """The trainer, its recall tables in memory a talker can map."""
+        config = self.order.config
+        torch.set_num_threads(config.train.threads or torch.get_num_threads())
+        if config.model.recall.enabled:
+            size = layout(config.model.recall, self.lanes.count).nbytes
+            self.tables, self.tables_fd = shared_memory(size)
+            if self.tables_fd is not None:
+                self.board.tables = (self.tables_fd, {"bytes": size, "lanes": self.lanes.count})
+        self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=self.tables)
+
+    # The loop.
+
+    def loop(self) -> str:
+        """Step after step; the reason it ended."""
+        self.began = self.mark = time.monotonic()
+        while not (reason := self.over()):
+            self.between()
+            if self.paused:
+                self.rest()
+                continue
+            try:
+                batch = self.lanes.next(WAIT_SECONDS)
+            except StopIteration:
+                return "finished"
+            if batch is not None:
+                self.step(batch)
+            elif self.lanes.finished and not (self.order.learn and self.board.viewers):
+                return "finished"
+            else:
+                self.rest()
+        return reason
+
+    def over(self) -> str:
+        """Why to stop now, or an empty word."""
+        limits, minutes = self.order.limits, (time.monotonic() - self.began) / 60
+        reached = {
+            self.signals.reason or "": self.signals.reason is not None,
+            self.stopped: bool(self.stopped),
+            "steps": limits.steps is not None and self.trainer.progress.steps >= limits.steps,
+            "bytes": limits.bytes is not None and self.tally.bytes >= limits.bytes,
+            "minutes": limits.minutes is not None and minutes >= limits.minutes,
+        }
+        return next((reason for reason, is_so in reached.items() if is_so), "")
+
+    def between(self) -> None:
+        """What may happen only between two steps."""
+        for command in self.board.commands():
+            self.obey(command)
+        self.saving.settle()
+        if self.signals.save or self.saving.due(self.trainer.progress.steps):
+            self.signals.save = False
+            self.save()
+        self.show_weights()
+
+    def step(self, batch: Batch) -> None:
+        """Score and learn one micro-batch, and tell."""
+        began = time.monotonic()
+        score = self.trainer.step(batch)
+        self.cursor = batch.cursor
+        now = time.monotonic()
+        size, bits, said = portrait.weigh(batch, score)
+        self.tally.add(size, bits)
+        self.tally.count(score.bytes, score.bits, score.bits_core, score.bits_recall)
+        self.tally.chat_bytes += said
+        self.tally.seconds += now - self.mark
+        self.mark = self.fed_at = now
+        self.judge(score)
+        speed = self.tally.speed(now, size)
+        self.herald.tell(
+            portrait.step(self.order, self.trainer, self.lanes, batch, score, self.tally, speed, now - began)
+        )
+        lane = self.board.lane_wanted
+        if lane is not None and now - self.read_at >= READING_SECONDS:
+            self.read_at = now
+            self.herald.tell(portrait.reading(batch, score, lane, self.lanes.count))
+
+    def judge(self, score: Score) -> None:
+        """Say when gradients were not finite; calm again after some good steps."""
+        steps = self.trainer.progress.steps
+        if score.skipped:
+            self.unstable_until = steps + UNSTABLE_STEPS
+            self.herald.warn(f"micro-batch {steps} had a gradient that is not finite: it was skipped and counted")
+            self.herald.now("unstable", "a gradient was not finite")
+        elif steps >= self.unstable_until:
+            self.herald.now("learning")
+
+    def rest(self) -> None:
+        """Nothing to learn now: say so, and sleep until a command or the next look at the sources."""
+        self.mark = time.monotonic()
+        if self.paused:
+            self.herald.now("paused")
+            self.board.wait(WAIT_SECONDS)
+        elif self.mark - self.fed_at > 1.0:
+            self.herald.now("waiting", "for bytes")
+
+    # Saving and showing.
+
+    def save(self, reply: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Save in the background, unless this step is saved already."""
+        steps = self.trainer.progress.steps
+        if reply is None and steps == self.saving.last_step:
+            self.saving.last_time = time.monotonic()
+            return
+        self.saving.save(self.trainer, self.cursor, self.tally, reply)
+
+    def keep(self) -> None:
+        """The last save, and everything told about it."""
+        if self.trainer.progress.steps and self.trainer.progress.steps != self.saving.last_step:
+            self.save()
+        self.saving.finish()
+
+    def show_weights(self) -> None:
+        """Publish a replica if somebody listens and a second has passed."""
+        steps = self.trainer.progress.steps
+        if not (self.board.replica_wanted and self.publisher.due(steps)):
+            return
+        try:
+            self.publisher.write(steps, self.trainer.replica())
+            if self.tables is not None and self.tables_fd is None:
+                self.publisher.copy_tables(self.tables)
+        except OSError as error:
+            self.herald.warn(f"the live weights could not be published: {error.strerror}")
+            return
+        self.herald.tell(Replica(steps, str(self.publisher.path)))
+
+    def stay(self, reason: str, linger: float) -> None:
+        """Serve viewers after the end: chat goes on with the last weights. Nobody there for `linger` seconds: leave."""
+        self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
+        left = time.monotonic() + linger
+        while linger and not self.signals.reason and not self.stopped and time.monotonic() < left:
+            if self.board.viewers:
+                left = time.monotonic() + linger
+            self.between()
+            self.board.wait(WAIT_SECONDS)
+        self.saving.finish()
+
+    # Commands.
+
+    def obey(self, command: Command) -> None:
+        """Do what a viewer asks, and answer."""
+        acts: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "pause": self.pause, "resume": self.go_on, "stop": self.stop, "set": self.set, "feed": self.feed,
+        }  # fmt: skip
+        if command.verb == "save":
+            self.save(command.reply)
+            return
+        try:
+            command.reply(acts[command.verb](command.values))
+        except (KeyError, TypeError, ValueError) as error:
+            command.reply({"error": str(error.args[0]) if error.args else "that cannot be done"})
+
+    def pause(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.paused = True
+        return {"status": "paused"}
+
+    def go_on(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.paused = False
+        return {"status": "learning"}
+
+    def stop(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.stopped = "stopped"
+        return {"status": "stopped"}
+
+    def set(self, values: dict[str, Any]) -> dict[str, Any]:
+        """learn=on|off, save_minutes=M. Raises ValueError with a sentence for anything else."""
+        key, value = values.get("key"), values.get("value")
+        if key == "learn" and value in ("on", "off"):
+            if not self.order.learn:
+                again = f"train --run {self.run.name} --resume --learn on"
+                raise ValueError(f"learning from chat needs a lane of its own: stop, then `{again}`")
+            self.learning = value == "on"
+        elif key == "save_minutes" and isinstance(value, int | float) and value > 0:
+            self.saving.minutes = float(value)
+        else:
+            raise ValueError("set takes learn (on or off) or save_minutes (a positive number)")
+        return {"key": key, "value": value}
+
+    def feed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Give the conversation's lane bytes. Raises ValueError where it has none or learning is off."""
+        text = values.get("text")
+        if not isinstance(text, str):
+            raise ValueError("feed takes a text")
+        if not self.learning:
+            raise ValueError("this run does not learn from chat: start it with --learn on")
+        data = text.encode()
+        self.lanes.feed(data, masked=bool(values.get("masked")))
+        return {"bytes": len(data)}

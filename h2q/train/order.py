@@ -1,0 +1,82 @@
+"""What an engine is asked to do, as run.json keeps it. Torch-free.
+
+    command line -> Order -> run.json -> Order -> engine        (--resume reads the Order back and changes a limit)
+
+Promises: everything a resumed run needs is in it; nothing secret is (addresses are kept without credentials).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from h2q.train.config import RunConfig, run_from_dict, run_to_dict
+from stream.source import anonymous, parse
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to train; at most one is given. None everywhere: until the sources end."""
+
+    steps: int | None = None
+    """Optimizer steps of the run in total."""
+    bytes: int | None = None
+    """Stop after the step that reaches this many bytes of the run."""
+    minutes: float | None = None
+    """Wall time of this invocation."""
+    epochs: int | None = None
+    """Readings of the stored sources."""
+
+    def given(self) -> bool:
+        """Whether there is any limit."""
+        return self != Limits()
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run: what to read, with which model, for how long."""
+
+    config: RunConfig
+    sources: tuple[str, ...] = ()
+    """As written on the command line, files by absolute path; empty is the default stream."""
+    limits: Limits = field(default_factory=Limits)
+    learn: bool = False
+    """Learn from the conversation: an extra lane for it."""
+    device: str = "cpu"
+
+    def document(self) -> dict[str, Any]:
+        """JSON for run.json."""
+        return {
+            "version": VERSION,
+            "config": run_to_dict(self.config),
+            "sources": [kept(source) for source in self.sources],
+            "limits": vars(self.limits),
+            "learn": self.learn,
+            "device": self.device,
+        }
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "Order":
+        """The order of a run.json. Raises ConfigError for a model this version does not know, KeyError if foreign."""
+        return cls(
+            config=run_from_dict(document["config"]),
+            sources=tuple(document["sources"]),
+            limits=Limits(**document["limits"]),
+            learn=bool(document["learn"]),
+            device=str(document["device"]),
+        )
+
+
+def absolute(source: str) -> str:
+    """A source that means the same from any folder. Raises SourceError for a malformed one."""
+    return os.path.abspath(source) if parse(source).kind == "path" else source
+
+
+def kept(source: str) -> str:
+    """A source without user and password, as a run may store it; how it is cut or verified stays."""
+    if parse(source).kind != "url":
+        return source
+    address, mark, fragment = source.partition("#")
+    return anonymous(address) + mark + fragment

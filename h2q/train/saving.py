@@ -1,0 +1,114 @@
+"""When a run is saved, and what a save holds beside the trainer's own: where the sources are, the account, the file.
+
+    trainer.state_dict() + streams + tally, about: bytes, config, metrics_offset --Writer--> checkpoints/step-NNNNNNNNN/
+
+Promises: training goes on while the disk works; a failed save is a notice and the older saves stay; a resume finds the
+same tensors, the same cursor, the same account, and cuts metrics.jsonl to where the save was made.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from checkpoints.store import Saved as Checkpoint
+from checkpoints.writer import Writer, Written
+from h2q.train.config import RunConfig, run_to_dict
+from h2q.train.herald import Herald
+from h2q.train.run import Run
+from h2q.train.snapshot import Saved
+from h2q.train.tally import Tally
+from h2q.train.trainer import Trainer
+
+Reply = Callable[[dict[str, Any]], None]
+
+
+class Saving:
+    """Saves a trainer in the background; `settle` tells what came of it, on the trainer's thread."""
+
+    def __init__(self, run: Run, config: RunConfig, herald: Herald):
+        self.run, self.config, self.herald = run, config, herald
+        self.minutes, self.steps = config.train.save_minutes, config.train.save_steps
+        self.written: queue.SimpleQueue[Written] = queue.SimpleQueue()
+        self.writer = Writer(run.checkpoints, keep_last=config.train.keep, done=self.written.put)
+        self.asked: list[Reply] = []
+        self.last_step = -1
+        self.last_time = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether the clock or the step count asks for a save."""
+        if self.steps and step % self.steps == 0:
+            return True
+        return time.monotonic() - self.last_time >= 60 * self.minutes
+
+    def save(self, trainer: Trainer, cursor: dict[str, Any], tally: Tally, reply: Reply | None = None) -> None:
+        """Copy everything now, write it soon; `reply` hears when it is on disk."""
+        step = trainer.progress.steps
+        if reply is not None:
+            self.asked.append(reply)
+        tensors, documents = trainer.state_dict()
+        documents = {**documents, "streams": cursor, "tally": tally.document()}
+        about = {
+            "run": self.run.name,
+            "bytes": tally.bytes,
+            "config": run_to_dict(self.config),
+            "metrics_offset": self.run.offset(),
+            **figures(tally),
+        }
+        self.writer.save(step, tensors, documents, about=about)
+        self.last_step, self.last_time = step, time.monotonic()
+
+    def settle(self) -> None:
+        """Tell what has been written since the last call, and answer who asked."""
+        while not self.written.empty():
+            self._tell(self.written.get())
+
+    def finish(self) -> None:
+        """Wait for the disk, then tell."""
+        self.writer.wait()
+        self.settle()
+
+    def _tell(self, written: Written) -> None:
+        asked, self.asked = self.asked, []
+        if written.failed is None:
+            self.herald.tell(Saved(written.step, str(written.path), round(written.seconds, 3)))
+        else:
+            self.herald.notice("error", f"A save failed: {written.failed}")
+        for reply in asked:
+            good = {"step": written.step, "path": str(written.path)}
+            reply(good if written.failed is None else {"error": written.failed})
+
+
+def figures(tally: Tally) -> dict[str, Any]:
+    """Bits per byte so far, for the card of an export and for `inspect`."""
+    return {
+        "bpb_mean": tally.mean(tally.bits),
+        "bpb_core": tally.mean(tally.bits_core),
+        "bpb_recall": tally.mean(tally.bits_recall) if tally.recalls else None,
+        "bpb_last": tally.last(),
+    }
+
+
+def with_lanes(saved: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The saved state with as many lanes as the fresh one: the conversation's, the last, may have come or gone."""
+    out = {}
+    for name, tensor in saved.items():
+        rows = fresh[name].shape[0] if name in fresh else tensor.shape[0]
+        kept = tensor[:rows]
+        out[name] = torch.cat((kept, fresh[name][len(kept) :])) if len(kept) < rows else kept.contiguous()
+    return out
+
+
+def restore(trainer: Trainer, saved: Checkpoint) -> Tally:
+    """Put a trainer where the save was made; the account as it was. Raises ValueError or KeyError for a misfit."""
+    files = dict(saved.tensors)
+    fresh, _ = trainer.state_dict()
+    if "state" in files:
+        files["state"] = with_lanes(files["state"], fresh["state"])
+    trainer.load_state_dict(files, saved.documents)
+    tally = saved.documents["tally"]
+    assert isinstance(tally, dict)
+    return Tally.restore(tally)
