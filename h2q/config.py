@@ -275,11 +275,15 @@ def nearest(word: str, known: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def preset(name: str) -> ModelConfig:
-    """The named size. Raises ConfigError, with the nearest name, for one that does not exist."""
+def preset(name: str, core: str = "h2q") -> ModelConfig:
+    """The named size for a core. Raises ConfigError, with the nearest name, for one that does not exist."""
     if name not in PRESETS:
         raise ConfigError(f"There is no preset {name!r}{nearest(name, list(PRESETS))} Presets: {', '.join(PRESETS)}.")
-    return PRESETS[name]()
+    config = PRESETS[name]()
+    if core == "transformer":  # dense maps, one feed-forward memory that steps every time, nothing carried over depth
+        plain = {"core": core, "structure.form": "dense", "continuum.periods": (1,), "continuum.shares": (1.0,)}
+        return replace(config, {**plain, "reversible": False, "structure.axiom_lambda": 0.0})
+    return replace(config, {"core": core})
 
 
 Config = TypeVar("Config")
@@ -320,7 +324,12 @@ def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Co
             nested.setdefault(head, {})[rest or "enabled"] = value
     for head, part in nested.items():
         values[head] = replace(getattr(config, head), part, f"{prefix}{head}.")
-    return with_fields(config, **values)  # type: ignore[type-var]
+    try:
+        return with_fields(config, **values)  # type: ignore[type-var]
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class OptimConfig:
     """Output head and its bias."""
     gain: float = 1e-2
     """Norms, gates, convolutions, decays, scales."""
+    scale: float = 1e-3
+    """Residual multipliers."""
     mixer: float = 1e-2
     """Weights that mix recall with the core."""
     beta1: float = 0.9
@@ -113,8 +115,9 @@ def is_training(key: str) -> bool:
 
 def resolve(name: str = "small", core: str | None = None, settings: Iterable[Setting] = ()) -> RunConfig:
     """The run a preset and settings (weakest first) describe. Raises ConfigError, one sentence, for what cannot be."""
-    model, train = preset(name), TrainConfig()
-    asked = [*([Setting("core", core, "command line")] if core else []), *settings]
+    asked = list(settings)
+    core = core or next((str(value) for key, value, _ in reversed(asked) if key == "core"), "h2q")
+    model, train = preset(name, core), TrainConfig()
     origins = {key: origin for key, _, origin in asked}
     train = replace(train, {key: value for key, value, _ in asked if is_training(key)})
     model = replace(model, {key: value for key, value, _ in asked if not is_training(key)})

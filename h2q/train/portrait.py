@@ -21,7 +21,7 @@ OWN = ("lr", "grad_norm", "energy", "levels", "skipped", "hits", "axiom")
 def parameters(trainer: Trainer) -> tuple[int, int]:
     """(all trained numbers, those of the core: without embeddings, n-gram rows and recall's mixer)."""
     named = [(name, tensor.numel()) for name, tensor in trainer.model.named_parameters()]
-    mixer = sum(tensor.numel() for tensor in trainer.recall.mixer.parameters()) if trainer.recall else 0
+    mixer = sum(tensor.numel() for tensor in trainer.mixer.parameters()) if trainer.mixer else 0
     core = sum(count for name, count in named if not name.startswith("embedding."))
     return sum(count for _, count in named) + mixer, core
 
@@ -37,7 +37,7 @@ def start(run: Run, order: Order, trainer: Trainer, lanes: Prefetch, resumed: bo
         preset=config.preset,
         params=params,
         params_core=core,
-        recall_bytes=sum(tensor.nbytes for tensor in trainer.state_dict()[0].get("recall", {}).values()),
+        recall_bytes=trainer.tables.layout.nbytes if trainer.tables else 0,
         lanes=config.train.lanes,
         chunk=config.train.chunk,
         sources=list(lanes.names),

@@ -1,0 +1,116 @@
+"""Quaternion spacetime attention over the recent window: amplitude from the real part, rotation from the imaginary.
+
+    q, k, v  (4, B, H, T, n)     one map, per head n quaternions; q and k RMS-normalised
+    time     p_t = exp(mu_h theta_j t), from the left: Re<q_t, k_i> depends on i - t only
+    amplitude  a_ti = softmax_i(s_h Re<q_t, k_i>) over exactly the last W bytes, whatever the chunking
+    read     y_t = sum a_ti v_i,  kappa_t = sum a_ti k_i          (one attention call)
+    phase    y_t <- exp(gamma_h z / (1 + |z|)) y_t,  z = Im<q_t, kappa_t> / sqrt(4n)
+
+Keys are carried unrotated and rotated relative to the chunk, so precision never decays (h2q.md 3).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from h2q.config import ModelConfig
+from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
+from h2q.quaternion import conjugate, exponential, multiply
+from h2q.state import last_items
+from h2q.structure import HamiltonLinear, StructureBank
+
+
+class AttentionState(NamedTuple):
+    """The last W - 1 keys (unrotated) and values (B, W-1, D), how many of them are real (B,), and the conv's inputs."""
+
+    keys: Tensor
+    values: Tensor
+    seen: Tensor
+    conv: Tensor
+
+
+class QuaternionAttention(nn.Module):
+    """(B, T, D) -> (B, T, D), each byte attending to itself and the window - 1 bytes before it."""
+
+    def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
+        super().__init__()
+        width, heads = config.inner, config.attention.heads
+        self.heads, self.window, self.phase = heads, config.attention.window, config.attention.phase
+        n = width // (4 * heads)
+        self.conv = ShortConv(width, config.conv)
+        self.qkv = HamiltonLinear(bank, width, width, parts=3)
+        self.out = HamiltonLinear(bank, width, width, zero=True)
+        self.scale = nn.Parameter(torch.full((heads,), (4 * n) ** -0.5))
+        if self.phase == "rotation":
+            self.gamma = nn.Parameter(torch.zeros(heads))
+        # Wavelengths from 2 pi bytes to about eight windows, log-spaced over the channels.
+        self.theta = nn.Parameter(torch.exp(-math.log(8 * self.window) * torch.arange(n) / n).repeat(heads, 1))
+        self.register_buffer("axis", F.one_hot(torch.arange(heads) % 3, 3).T.float(), persistent=False)
+
+    def roles(self) -> dict[str, Role]:
+        """Scales and angles move like gains; gamma exists only where phase feedback is rotation."""
+        return {"scale": Role("gain"), "gamma": Role("gain"), "theta": Role("gain")}
+
+    def zeros(self, lanes: int) -> AttentionState:
+        """Lanes that have read nothing."""
+        empty = self.scale.new_zeros(lanes, self.window - 1, self.qkv.inputs)
+        seen = torch.zeros(lanes, dtype=torch.long, device=empty.device)
+        return AttentionState(empty, empty.clone(), seen, self.conv.zeros(lanes))
+
+    def rotor(self, start: int, stop: int) -> Tensor:
+        """p_t = exp(mu_h theta_{h,j} t) for t in start..stop-1: (4, 1, H, t, n)."""
+        time = torch.arange(start, stop, device=self.theta.device, dtype=self.theta.dtype)
+        angle = self.theta[:, None, :] * time[:, None]
+        return torch.cat((angle.cos()[None], self.axis.to(angle)[:, :, None, None] * angle.sin()))[:, None]
+
+    def forward(self, x: Tensor, state: AttentionState, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
+        """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
+        past, length = self.window - 1, x.shape[1]
+        x, conv = self.conv(x, state.conv, lengths)
+        q, k, v = self.qkv(x).chunk(3, -1)
+        keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
+        query = multiply(self.rotor(0, length), unit(split_heads(q, self.heads)))
+        key = multiply(self.rotor(-past, length), unit(split_heads(keys, self.heads)))
+        y = self.read(query, key, split_heads(values, self.heads), self.mask(length, state.seen))
+        seen = (state.seen + (length if lengths is None else lengths)).clamp_max(past)
+        carried = AttentionState(last_items(state.keys, k, lengths), last_items(state.values, v, lengths), seen, conv)
+        return self.out(merge_heads(y)), carried
+
+    def mask(self, length: int, seen: Tensor) -> Tensor:
+        """Which of W-1 carried and T new bytes each byte may see: (B, 1, T, W-1+T) bool."""
+        past = self.window - 1
+        byte = torch.arange(length, device=seen.device)[:, None]
+        other = torch.arange(past + length, device=seen.device)
+        window = (other >= byte) & (other <= byte + past)
+        return (window & (other >= past - seen[:, None, None]))[:, None]
+
+    def read(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Amplitude, read and phase feedback: quaternions (4, B, H, t, n) -> (4, B, H, T, n)."""
+        vector = as_vectors(q)
+        key, value = as_vectors(k), as_vectors(v)
+        both = value if self.phase != "rotation" else torch.cat((value, key), -1)
+        scores = (vector * self.scale[:, None, None]) @ key.transpose(-1, -2)
+        amplitude = scores.masked_fill(~mask, -math.inf).softmax(-1)
+        seen = amplitude @ both
+        if self.phase == "off":
+            return as_quaternions(seen)
+        if self.phase == "prototype":
+            y = as_quaternions(seen)
+            return y / (y.square().sum(0, keepdim=True) + 1e-6).sqrt() * y[:1]
+        y, kappa = (as_quaternions(part) for part in seen.chunk(2, -1))
+        return multiply(self.spin(q, kappa), y)
+
+    def spin(self, q: Tensor, kappa: Tensor) -> Tensor:
+        """u_t = exp(gamma_h z / (1 + |z|)), z = Im<q_t, kappa_t> / sqrt(4n): unit quaternions (4, B, H, T, 1)."""
+        inner = multiply(conjugate(q), kappa).sum(-1, keepdim=True)
+        z = inner[1:] * (4 * q.shape[-1]) ** -0.5
+        size = (z.square().sum(0) + torch.finfo(z.dtype).tiny).sqrt()
+        return exponential(self.gamma[:, None, None] * z / (1 + size))
+
+
+def unit(q: Tensor) -> Tensor:
+    """RMS-normalise each head's vector of quaternions (4, B, H, T, n)."""
+    return q * (q.square().mean((0, -1), keepdim=True) + 1e-6).rsqrt()

@@ -1,0 +1,58 @@
+"""One block, composition only: x + mixer(norm x), then + continuum(norm x). And the registry of mixers.
+
+    x --+-- norm -- mixer(state) --+-- norm -- continuum --+--> x          the embedding re-enters with a learned weight
+        '--------------------------'-----------------------'
+
+Reversible coupling runs the same two halves on two streams (h2q.reversible): y1 = x1 + mixer(x2), y2 = x2 + continuum(y1).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from h2q.attention import QuaternionAttention
+from h2q.config import ModelConfig
+from h2q.continuum import Continuum
+from h2q.delta import GatedDelta
+from h2q.layers import Norm, Role
+from h2q.structure import StructureBank
+from h2q.transformer import SelfAttention
+
+MIXERS: dict[str, Callable[[ModelConfig, StructureBank], nn.Module]] = {
+    "attention": QuaternionAttention,
+    "delta": GatedDelta,
+    "transformer": lambda config, bank: SelfAttention(config),
+}
+
+
+class Block(nn.Module):
+    """A mixer and a continuum memory, each behind a norm."""
+
+    def __init__(self, config: ModelConfig, bank: StructureBank, mixer: str) -> None:
+        super().__init__()
+        self.mixer_norm, self.memory_norm = Norm(config.inner), Norm(config.inner)
+        self.mixer = MIXERS[mixer](config, bank)
+        self.memory = Continuum(config, bank)
+        self.inject = nn.Parameter(torch.zeros(()))
+
+    def roles(self) -> dict[str, Role]:
+        """The weight with which the embedding re-enters."""
+        return {"inject": Role("scale")}
+
+    def mix(self, x: Tensor, entered: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+        """The mixer's branch of stream x and the embedding: what is added, and the new state."""
+        y, state = self.mixer(self.mixer_norm(x + self.inject * entered), state, lengths)
+        return y, state
+
+    def remember(self, x: Tensor) -> Tensor:
+        """The continuum memory's branch: what is added."""
+        y: Tensor = self.memory(self.memory_norm(x))
+        return y
+
+    def forward(self, x: Tensor, entered: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+        """x, entered (B, T, D) -> (B, T, D) and the new state."""
+        y, state = self.mix(x, entered, state, lengths)
+        x = x + y
+        return x + self.remember(x), state

@@ -1,0 +1,176 @@
+"""Who steps when: every level of memory has its own clock, accumulator and optimizer state.
+
+    micro-batch:  1   2   3   4   5   6   7   8          gradients of a level are added up between its steps and their
+    period 1      x   x   x   x   x   x   x   x          mean is applied once, clipped by that level's own norm;
+    period 4                  x               x          its weights are bit-identical in between
+
+A parameter's rate is its role's, scaled by the level: sqrt(P), at most `scale_max` (learning.md 10). Tables with sparse
+gradients belong to period 1 and step by touched rows, outside the clipped norm.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from h2q.optim.adamw import ramp, update, update_rows
+
+
+class Entry(NamedTuple):
+    """One parameter: its name in checkpoints, its base rate, its level's period; sparse ones step by rows."""
+
+    name: str
+    weight: Tensor
+    rate: float
+    period: int
+    sparse: bool
+
+
+class Rules(NamedTuple):
+    """What all levels share."""
+
+    beta1: float
+    beta2_max: float
+    eps: float
+    decay: float
+    clip: float
+    scale_max: float
+
+
+class Level:
+    """The parameters of one period: their accumulators, moments and clock."""
+
+    def __init__(self, period: int, entries: Sequence[Entry], rules: Rules) -> None:
+        self.period, self.entries, self.rules = period, list(entries), rules
+        self.waiting = 0  # micro-batches accumulated since the last step
+        self.steps = 0
+        self.delta = 0.0  # root mean square of the last step's change, in units of the weights
+        self.norm = 0.0  # gradient norm at the last step, before clipping
+        self.sum = [torch.zeros_like(e.weight) for e in entries] if period > 1 else []
+        self.m = [torch.zeros_like(e.weight) for e in entries]
+        self.v = [torch.zeros_like(e.weight) for e in entries]
+
+    def offer(self, gradients: Sequence[Tensor], scale: float) -> None:
+        """Add one micro-batch's gradients; step if the clock says so. scale multiplies every rate (the schedule)."""
+        self.waiting += 1
+        if self.period > 1:
+            torch._foreach_add_(self.sum, list(gradients))
+        if self.waiting < self.period:
+            return
+        mean = list(gradients) if self.period == 1 else list(torch._foreach_div(self.sum, float(self.waiting)))
+        self.apply(mean, scale * min(math.sqrt(self.period), self.rules.scale_max))
+        if self.period > 1:
+            torch._foreach_zero_(self.sum)
+        self.waiting = 0
+
+    def apply(self, gradients: list[Tensor], scale: float) -> None:
+        """Clip by the level's own norm and step every parameter at its rate."""
+        rules = self.rules
+        self.steps += 1
+        self.norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        if self.norm > rules.clip:
+            torch._foreach_mul_(gradients, rules.clip / self.norm)
+        beta2 = ramp(self.steps, rules.beta2_max)
+        before = [e.weight.detach().clone() for e in self.entries]
+        for rate in sorted({e.rate for e in self.entries}):
+            index = [i for i, e in enumerate(self.entries) if e.rate == rate]
+            update(
+                [self.entries[i].weight.data for i in index],
+                [gradients[i] for i in index],
+                [self.m[i] for i in index],
+                [self.v[i] for i in index],
+                step=self.steps,
+                rate=rate * scale,
+                beta1=rules.beta1,
+                beta2=beta2,
+                eps=rules.eps,
+                decay=rules.decay,
+            )
+        torch._foreach_sub_(before, [e.weight.detach() for e in self.entries])
+        count = sum(e.weight.numel() for e in self.entries)
+        self.delta = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))) / math.sqrt(count)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Moments and accumulators by parameter name."""
+        out: dict[str, Tensor] = {}
+        for i, entry in enumerate(self.entries):
+            out[f"m.{entry.name}"], out[f"v.{entry.name}"] = self.m[i], self.v[i]
+            if self.period > 1:
+                out[f"sum.{entry.name}"] = self.sum[i]
+        return out
+
+
+class Levels:
+    """All parameters of a run, stepped on their clocks. State saves by parameter name and resumes bit for bit."""
+
+    def __init__(self, entries: Sequence[Entry], rules: Rules) -> None:
+        names = [e.name for e in entries]
+        if len(set(names)) != len(names):
+            raise ValueError("two parameters share a name")
+        self.rules, self.steps = rules, 0
+        self.tables = [e for e in entries if e.sparse]
+        self.table_m = [torch.zeros_like(e.weight) for e in self.tables]
+        self.table_v = [torch.zeros_like(e.weight) for e in self.tables]
+        periods = sorted({e.period for e in entries if not e.sparse})
+        self.levels = [Level(p, [e for e in entries if e.period == p and not e.sparse], rules) for p in periods]
+
+    def finite(self) -> bool:
+        """Whether every gradient of this micro-batch is finite: one number read from the device."""
+        dense = [e.weight.grad for level in self.levels for e in level.entries if e.weight.grad is not None]
+        sparse = [e.weight.grad.coalesce().values() for e in self.tables if e.weight.grad is not None]
+        return bool(torch.isfinite(torch.stack(torch._foreach_norm([*dense, *sparse])).sum()))
+
+    def step(self, scale: float) -> None:
+        """Offer this micro-batch's .grad to every level and clear it. A parameter without gradient counts as zero."""
+        self.steps += 1
+        for level in self.levels:
+            level.offer(
+                [e.weight.grad if e.weight.grad is not None else torch.zeros_like(e.weight) for e in level.entries],
+                scale,
+            )
+        beta2 = ramp(self.steps, self.rules.beta2_max)
+        for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
+            if entry.weight.grad is None:
+                continue
+            found = entry.weight.grad.coalesce()
+            update_rows(
+                entry.weight.data,
+                found.indices()[0],
+                found.values(),
+                m,
+                v,
+                step=self.steps,
+                rate=entry.rate * scale,
+                beta1=self.rules.beta1,
+                beta2=beta2,
+                eps=self.rules.eps,
+            )
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget this micro-batch's gradients; what slow levels have accumulated stays."""
+        for entry in [*self.tables, *(e for level in self.levels for e in level.entries)]:
+            entry.weight.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything but the counters, by name."""
+        out = {name: tensor for level in self.levels for name, tensor in level.tensors().items()}
+        for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
+            out[f"m.{entry.name}"], out[f"v.{entry.name}"] = m, v
+        return out
+
+    def counters(self) -> dict[str, list[float]]:
+        """Steps, waiting, last change and last norm of each period, as JSON."""
+        clocks = {str(level.period): [level.steps, level.waiting, level.delta, level.norm] for level in self.levels}
+        return {"steps": [self.steps], **clocks}
+
+    def load(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Sequence[float]]) -> None:
+        """Take back what `tensors` and `counters` gave. Raises KeyError if something is missing."""
+        for name, own in self.tensors().items():
+            own.copy_(tensors[name])
+        self.steps = int(counters["steps"][0])
+        for level in self.levels:
+            steps, waiting, level.delta, level.norm = counters[str(level.period)]
+            level.steps, level.waiting = int(steps), int(waiting)

@@ -1,0 +1,93 @@
+"""Reversible coupling: two streams whose block can be undone, so activations cost nothing in depth.
+
+    y1 = x1 + mixer(x2)        x2 = y2 - memory(y1)
+    y2 = x2 + memory(y1)       x1 = y1 - mixer(x2)
+
+Backward recomputes each block from its output instead of keeping what is inside. The carried state is read, never written
+twice: the recomputation's new state is thrown away. The gradients equal those of the plain form (a test, float64).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from h2q.state import detach
+
+
+def couple(block: Any, x1: Tensor, x2: Tensor, entered: Tensor, state: Any, lengths: Any) -> tuple[Tensor, Tensor, Any]:
+    """One block forward on both streams."""
+    added, carried = block.mix(x2, entered, state, lengths)
+    y1 = x1 + added
+    return y1, x2 + block.remember(y1), carried
+
+
+class Coupling(torch.autograd.Function):
+    """All blocks as one node of the graph: only its output is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, blocks: Any, states: Any, lengths: Any, box: list[Any], *weights: Tensor
+    ) -> Tensor:
+        """x (B, T, D): both streams start as the halves of x, which also re-enter each block."""
+        x1, x2 = x.chunk(2, -1)
+        entered = x2
+        for block, state in zip(blocks, states, strict=True):
+            x1, x2, carried = couple(block, x1, x2, entered, state, lengths)
+            box.append(detach(carried))
+        ctx.parts = blocks, states, lengths, weights
+        ctx.save_for_backward(x1, x2, entered)
+        return torch.cat((x1, x2), -1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        """Undo and redo block by block, last first."""
+        blocks, states, lengths, weights = ctx.parts
+        y1, y2, entered = ctx.saved_tensors
+        g1, g2 = gradient.chunk(2, -1)
+        total: dict[Tensor, Tensor] = {}
+        g_entered = torch.zeros_like(entered)
+        for block, state in zip(reversed(blocks), reversed(states), strict=True):
+            own = [w for w in weights if any(w is p for p in block_parameters(block))]
+            with torch.no_grad():
+                x2 = y2 - block.remember(y1)
+                x1 = y1 - block.mix(x2, entered, state, lengths)[0]
+            with torch.enable_grad():
+                a, b, e = (t.detach().requires_grad_() for t in (x1, x2, entered))
+                out1, out2, _ = couple(block, a, b, e, state, lengths)
+            found = torch.autograd.grad((out1, out2), (a, b, e, *own), (g1, g2), allow_unused=True)
+            g1, g2, g_entered = found[0], found[1], g_entered + found[2]
+            for weight, part in zip(own, found[3:], strict=True):
+                if part is not None:
+                    total[weight] = total[weight] + part if weight in total else part
+            y1, y2 = x1, x2
+        return torch.cat((g1, g2 + g_entered), -1), None, None, None, None, *(total.get(w) for w in weights)
+
+
+def block_parameters(block: nn.Module) -> list[Tensor]:
+    """A block's own parameters and those of the banks its maps share."""
+    shared = [p for m in block.modules() for bank in getattr(m, "shared", ()) for p in bank.parameters()]
+    return [*block.parameters(), *shared]
+
+
+def coupled(
+    blocks: Sequence[Any] | nn.ModuleList, x: Tensor, states: tuple[Any, ...], lengths: Tensor | None
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Both streams through every block: x (B, T, D) -> (B, T, D) and the new states (detached)."""
+    if not torch.is_grad_enabled():
+        box: list[Any] = []
+        return Coupling.forward(_Keep(), x, blocks, states, lengths, box), tuple(box)
+    box = []
+    weights = list(dict.fromkeys(p for block in blocks for p in block_parameters(block) if p.requires_grad))
+    y: Tensor = Coupling.apply(x, list(blocks), states, lengths, box, *weights)  # type: ignore[no-untyped-call]
+    return y, tuple(box)
+
+
+class _Keep:
+    """Stands in for autograd's context where no gradient is wanted."""
+
+    parts: Any = None
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Nothing to keep."""

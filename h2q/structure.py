@@ -1,0 +1,155 @@
+"""Rank-8 Hamilton maps: every linear map of the core is a short sum of quaternion patterns times private factors.
+
+    W_l = sum over r of H(A_r) (x) B_{l,r}          a = 4m, d_in = a b_in, d_out = a b_out
+
+    StructureBank      A (R, 4, m, m)      shared by all maps of a model
+    HamiltonLinear     B (R, P, b_out, b_in)  private to one map (or P maps that share an input)
+
+"Rank 8" is the Kronecker rank: the matrix itself has full rank. Seen as X (a, b_in), a map is sum_r H(A_r) X B_r^T.
+Forms: `bank` forms W in one small GEMM, then is an ordinary linear layer; `factors` never forms W (two batched
+contractions, its honest slow twin); `einsum` contracts all three indices at once, as the prototype did; `dense` is an
+unstructured W. All but `dense` are the same function of the same parameters.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from h2q.config import StructureConfig
+from h2q.layers import Role
+from h2q.quaternion import hamilton_block
+
+
+class StructureBank(nn.Module):
+    """The shared quaternion patterns A (R, 4, m, m), orthonormal at the start, scaled so that |H(A_r)|_F^2 = a.
+
+    A dense model has no patterns; its bank is empty.
+    """
+
+    def __init__(self, config: StructureConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.form == "dense":
+            return
+        m = config.block // 4
+        self.A = nn.Parameter(torch.empty(config.rank, 4, m, m))
+        nn.init.orthogonal_(self.A.data.view(config.rank, 4 * m * m))
+        self.A.data.mul_(math.sqrt(config.block) / 2)
+
+    def roles(self) -> dict[str, Role]:
+        """The patterns have a rate of their own."""
+        return {"A": Role("bank")}
+
+    def blocks(self) -> Tensor:
+        """H(A_r), (R, a, a)."""
+        return hamilton_block(self.A)
+
+    def gram_penalty(self) -> Tensor:
+        """How far {A_r} is from orthogonal with its starting scale; only their span matters, so this costs nothing."""
+        flat = self.A.flatten(1)
+        scale = self.A.shape[2]  # a / 4, the squared norm of each pattern at the start
+        return (flat @ flat.T / scale - torch.eye(len(flat), dtype=flat.dtype, device=flat.device)).square().sum()
+
+
+def form_weight(blocks: Tensor, B: Tensor) -> Tensor:
+    """W (P a b_out, a b_in) = sum_r H(A_r) (x) B_r, the P parts stacked: one GEMM, one transpose.
+
+    blocks (R, a, a); B (R, P, b_out, b_in).
+    """
+    rank, a, _ = blocks.shape
+    _, parts, out, inputs = B.shape
+    product = blocks.reshape(rank, a * a).T @ B.reshape(rank, -1)
+    return product.view(a, a, parts, out, inputs).permute(2, 0, 3, 1, 4).reshape(parts * a * out, a * inputs)
+
+
+def contract(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
+    """W x without forming W: x (..., a b_in) -> (..., P a b_out) in two batched contractions, the cheaper order."""
+    rank, a, _ = blocks.shape
+    _, parts, out, inputs = B.shape
+    wide = parts * out
+    X = x.reshape(-1, a, inputs)
+    if wide <= inputs:  # factors first, then patterns
+        Y = (X.reshape(-1, inputs) @ B.permute(3, 0, 1, 2).reshape(inputs, rank * wide)).view(-1, a * rank, wide)
+        product = torch.matmul(blocks.permute(1, 2, 0).reshape(a, a * rank), Y)
+    else:  # patterns first, then factors
+        Y = torch.matmul(blocks.transpose(0, 1).reshape(a * rank, a), X).view(-1, rank * inputs)
+        product = (Y @ B.permute(0, 3, 1, 2).reshape(rank * inputs, wide)).view(-1, a, wide)
+    return unstack(product, parts).reshape(*x.shape[:-1], parts * a * out)
+
+
+def contract_einsum(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
+    """W x as the prototype computed it: one three-index contraction a token."""
+    parts = B.shape[1]
+    X = x.reshape(-1, blocks.shape[1], B.shape[3])
+    product = torch.einsum("rca,roi,nai->nco", blocks, B.flatten(1, 2), X)
+    return unstack(product, parts).reshape(*x.shape[:-1], -1)
+
+
+def unstack(product: Tensor, parts: int) -> Tensor:
+    """(N, a, P b_out) -> (N, P, a b_out): each part's quaternions together again."""
+    count, a, wide = product.shape
+    return product.view(count, a, parts, wide // parts).transpose(1, 2)
+
+
+class HamiltonLinear(nn.Module):
+    """x (..., inputs) -> (..., parts * outputs) through sum_r H(A_r) (x) B_r.
+
+    `parts` stacks maps that share an input into one GEMM. `zero` starts the map at nothing, for the end of a residual
+    branch. Both widths are multiples of the block size. Start: Var(Wx) = Var(x), each B_r (semi-)orthogonal.
+    """
+
+    def __init__(self, bank: StructureBank, inputs: int, outputs: int, *, parts: int = 1, zero: bool = False) -> None:
+        super().__init__()
+        config = bank.config
+        self.inputs, self.outputs, self.parts, self.form = inputs, outputs, parts, config.form
+        self.shared = (bank,)  # in a tuple: the bank is the model's own module, not this one's
+        if config.form == "dense":
+            self.W = nn.Parameter(torch.zeros(parts * outputs, inputs))
+            if not zero:
+                nn.init.normal_(self.W, std=inputs**-0.5)
+            return
+        a, rank = config.block, config.rank
+        self.B = nn.Parameter(torch.zeros(rank, parts, outputs // a, inputs // a))
+        if not zero:
+            start_factors(self.B.data)
+
+    def roles(self) -> dict[str, Role]:
+        """The one parameter is a matrix with this fan-in."""
+        return {"W" if self.form == "dense" else "B": Role("matrix", self.inputs)}
+
+    def weight(self) -> Tensor:
+        """The matrix W (parts * outputs, inputs)."""
+        return self.W if self.form == "dense" else form_weight(self.shared[0].blocks(), self.B)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """W x, in the configured form."""
+        if self.form in ("bank", "dense"):
+            return F.linear(x, self.weight())
+        apply = contract if self.form == "factors" else contract_einsum
+        return apply(x, self.shared[0].blocks(), self.B)
+
+
+def start_factors(B: Tensor) -> None:
+    """Fill B (R, P, b_out, b_in): (semi-)orthogonal, with entries of variance 1 / (R b_in)."""
+    rank, _, out, inputs = B.shape
+    for factor in B.flatten(0, 1):
+        nn.init.orthogonal_(factor)
+    # A semi-orthogonal matrix whose longer side is s has entries of variance 1/s.
+    B.mul_(math.sqrt(max(out, inputs) / (rank * inputs)))
+
+
+def axiom(B: Tensor) -> Tensor:
+    """Orthogonality axiom of one map's factors B (R, P, b_out, b_in): mean over r of |G - cI|_F^2 / s.
+
+    G is the Gram matrix of the shorter side (size s) and c = tr G / s, so the penalty is zero at the start and for B = 0
+    and says nothing about scale (h2q.md 5).
+    """
+    factors = B.flatten(0, 1)
+    rows = factors if factors.shape[1] <= factors.shape[2] else factors.transpose(1, 2)
+    G = rows @ rows.transpose(1, 2)
+    size = G.shape[-1]
+    c = G.diagonal(dim1=1, dim2=2).mean(-1)
+    identity = torch.eye(size, dtype=B.dtype, device=B.device)
+    return (G - c[:, None, None] * identity).square().sum((1, 2)).mean() / size

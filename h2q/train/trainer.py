@@ -1,0 +1,272 @@
+"""The trainer: score a micro-batch, learn from it, carry the state on. Exactly one optimizer step each.
+
+    batch --> score with weights and tables that have not seen it --> one backward --> levels step on their clocks
+                                                                  '-> recall.write '-> state detached, carried on
+
+It owns the model, the recall tables, every optimizer state and every lane's state; `state_dict` is the complete list of
+what resumes. It knows nothing of files, sockets or time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from h2q import recall
+from h2q.layers import owned
+from h2q.model import H2Q
+from h2q.optim.levels import Entry, Levels, Rules
+from h2q.recall_mixer import RecallMixer
+from h2q.recall_tables import RecallTables
+from h2q.state import State, detach, flatten, gather, scatter, unflatten
+from h2q.train.config import OptimConfig, RunConfig
+from h2q.train.objective import Judged, core_bits, objective
+from h2q.train.schedule import rate_scale
+from stream.lanes import Batch
+
+
+class LaneState(NamedTuple):
+    """What every lane carries: the network's state and what recall remembers of the lane."""
+
+    core: State
+    contexts: Any
+
+
+class Reading(NamedTuple):
+    """A micro-batch on the device: bytes (B, T), which of them are real (B, T), row lengths if ragged, lanes, their state."""
+
+    bytes_BT: Tensor
+    real_BT: Tensor
+    lengths: Tensor | None
+    rows: Tensor | None
+    state: LaneState
+
+
+class Score(NamedTuple):
+    """One micro-batch's code length, summed over the bytes that count (read for the first time, not the chat's)."""
+
+    bytes: int
+    bits: float
+    bits_core: float
+    bits_recall: float | None
+    surprise_BT: np.ndarray[Any, np.dtype[np.float32]]
+    skipped: bool
+
+
+@dataclass
+class Progress:
+    """Counters that resume."""
+
+    steps: int = 0
+    bytes: int = 0
+    bits: float = 0.0
+    bits_core: float = 0.0
+    bits_recall: float = 0.0
+    skipped: int = 0
+
+
+def entries(model: torch.nn.Module, optim: OptimConfig, prefix: str) -> list[Entry]:
+    """Every parameter with its rate and level; each has exactly one."""
+    rates = {
+        "matrix": optim.matrix,
+        "bank": optim.bank,
+        "embedding": optim.embedding,
+        "ngram": optim.ngram,
+        "head": optim.head,
+        "gain": optim.gain,
+        "scale": optim.scale,
+        "mixer": optim.mixer,
+    }
+    found = []
+    for name, tensor, role, period in owned(model, prefix):
+        width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
+        found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram"))
+    assert len(found) == len(list(model.parameters())), "a parameter has no role"
+    return found
+
+
+class Trainer:
+    """Scores and learns one micro-batch at a time."""
+
+    def __init__(self, config: RunConfig, lanes: int, device: str = "cpu", table_buffer: Any = None) -> None:
+        # config
+        self.config, self.device, self.lanes = config, torch.device(device), lanes
+        optim = config.train.optim
+        # parts
+        torch.manual_seed(config.train.seed)
+        self.model = H2Q(config.model).to(self.device)
+        parameters = entries(self.model, optim, "model.")
+        self.tables: RecallTables | None = None
+        self.mixer: RecallMixer | None = None
+        if config.model.recall.enabled:
+            self.tables = recall.allocate(config.model.recall, lanes, table_buffer)
+            self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
+            parameters += entries(self.mixer, optim, "mixer.")
+        rules = Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
+        self.levels = Levels(parameters, rules)
+        self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
+        # progress
+        self.progress = Progress()
+        # seen last, for the facts
+        self.energy: list[tuple[float, ...]] = []
+        self.hits: dict[str, float] = {}
+
+    def step(self, batch: Batch) -> Score:
+        """Score, learn, advance. A micro-batch whose gradient is not finite changes no weight and no network state."""
+        reading = self.read(batch)
+        judged, new = self.judge(reading)
+        self.progress.steps += 1
+        learned = self.learn(reading, judged)
+        if not learned:
+            self.progress.skipped += 1
+            judged, new = self.fall_back(reading, judged, new)
+        if self.tables:
+            found, scored = judged.trace
+            recall.write(self.tables, found, scored, reading.bytes_BT)
+        self.carry(reading, new)
+        return self.count(batch, reading, judged, skipped=not learned)
+
+    def read(self, batch: Batch) -> Reading:
+        """The batch on the device, with the state of its lanes."""
+        bytes_BT = torch.from_numpy(batch.bytes_BT).long().to(self.device)
+        length = bytes_BT.shape[1]
+        lengths = torch.from_numpy(batch.lengths_B).to(self.device)
+        real = torch.arange(length, device=self.device) < lengths[:, None]
+        if batch.masked_BT is not None:
+            real &= ~torch.from_numpy(batch.masked_BT).to(self.device)
+        rows = None
+        if len(batch.rows_B) != self.lanes or (batch.rows_B != np.arange(self.lanes)).any():
+            rows = torch.from_numpy(batch.rows_B).to(self.device)
+        state = self.state if rows is None else gather(self.state, rows)
+        ragged = None if int(batch.lengths_B.min()) == length else lengths
+        return Reading(bytes_BT, real, ragged, rows, state)
+
+    def judge(self, reading: Reading) -> tuple[Judged, LaneState]:
+        """Bits of every byte, and the state after the chunk. Nothing has learned yet."""
+        self.energy = []
+        logits, hidden, core = self.model(reading.bytes_BT, reading.state.core, reading.lengths, self.watch)
+        own = core_bits(logits, reading.bytes_BT)
+        if self.tables is None or self.mixer is None:
+            return Judged(own, own, None, None), LaneState(core, ())
+        before = reading.state.contexts
+        found = recall.lookup(self.tables, before, reading.bytes_BT, reading.lengths, reading.real_BT)
+        scored = recall.score(self.mixer, self.tables, found, logits, hidden)
+        after = recall.advance(before, reading.bytes_BT, reading.lengths)
+        self.hits = scored.hits
+        return Judged(scored.bits_BT, own, scored.bits_recall_BT, (found, scored)), LaneState(core, after)
+
+    def watch(self, stream: Tensor) -> None:
+        """Energy of one lane's residual stream and the share of each component (h2q.md 5)."""
+        parts = stream[0].detach().unflatten(-1, (4, -1)).square().mean((0, 2))
+        self.energy.append(tuple((parts / 2).tolist()))
+
+    def learn(self, reading: Reading, judged: Judged) -> bool:
+        """One backward and one step of the levels that are due; False, and nothing moved, if anything is not finite."""
+        if not bool(reading.real_BT.any()):
+            return True
+        weight = self.config.model.structure.axiom_lambda
+        penalty = weight * self.model.axiom() if weight else None
+        loss = objective(judged, reading.real_BT, self.config.train.core_weight, penalty)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not (bool(torch.isfinite(loss)) and self.levels.finite()):
+            self.levels.clear()
+            return False
+        self.levels.step(self.scale())
+        return True
+
+    def scale(self) -> float:
+        """The schedule's share of the full rate at this step."""
+        optim = self.config.train.optim
+        return rate_scale(self.progress.steps, optim.warmup, optim.decay_start, optim.floor)
+
+    def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
+        """The charge of a skipped micro-batch, and the network state it started from (the last byte was still read)."""
+        flat = torch.full_like(judged.core, 8.0)
+        core = reading.state.core._replace(last=new.core.last)
+        mixed = flat if judged.recall is None else judged.recall
+        return judged._replace(mixed=mixed, core=flat), LaneState(core, new.contexts)
+
+    def carry(self, reading: Reading, new: LaneState) -> None:
+        """Detach at the boundary and put the lanes back."""
+        new = detach(new)
+        self.state = new if reading.rows is None else scatter(self.state, reading.rows, new)
+
+    def count(self, batch: Batch, reading: Reading, judged: Judged, skipped: bool) -> Score:
+        """Sums over first-read bytes that are not the chat's, added to the run's."""
+        counted = reading.real_BT
+        if batch.epoch > 1:
+            counted = torch.zeros_like(counted)
+        elif "chat" in batch.kinds:
+            counted = counted & torch.tensor([kind != "chat" for kind in batch.kinds], device=self.device)[:, None]
+
+        def total(bits: Tensor) -> float:
+            return float(torch.where(counted, bits.detach(), 0.0).double().sum())
+
+        recall_bits = None if judged.recall is None else total(judged.recall)
+        surprise = judged.mixed.detach().float().cpu().numpy()
+        score = Score(int(counted.sum()), total(judged.mixed), total(judged.core), recall_bits, surprise, skipped)
+        self.progress.bytes += score.bytes
+        self.progress.bits += score.bits
+        self.progress.bits_core += score.bits_core
+        self.progress.bits_recall += score.bits_recall or 0.0
+        return score
+
+    def facts(self) -> dict[str, Any]:
+        """What a step's published fact says of the inside; numbers and plain words only."""
+        optim = self.config.train.optim
+        first, last = sum(self.energy[0]), sum(self.energy[-1])
+        return {
+            "lr": optim.matrix * self.scale(),
+            "grad_norm": self.levels.levels[0].norm,
+            "energy": last,
+            "energy_drift": last / first if first else 0.0,
+            "energy_share": [part / last if last else 0.0 for part in self.energy[-1]],
+            "skipped": self.progress.skipped,
+            "hits": self.hits,
+            "levels": [
+                {
+                    "name": f"p{level.period}",
+                    "period": level.period,
+                    "updates": level.steps,
+                    "to_next": level.period - level.waiting,
+                    "delta": level.delta,
+                }
+                for level in self.levels.levels
+            ],
+        }
+
+    def replica(self, lane: int = 0) -> dict[str, Tensor]:
+        """Weights and one lane's state, by name: what a talker needs beside the tables."""
+        row = torch.tensor([lane], device=self.device)
+        out = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.mixer:
+            out |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
+        return out | {f"state.{name}": tensor for name, tensor in flatten(gather(self.state, row)).items()}
+
+    def state_dict(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """The complete list of what resumes: files of tensors, and counters."""
+        files = {
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.levels.tensors(),
+            "state": flatten(self.state),
+        }
+        if self.tables and self.mixer:
+            files["model"] |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
+            files["recall"] = self.tables.tensors()
+        return files, {"progress": asdict(self.progress), "levels": self.levels.counters()}
+
+    def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave. Raises KeyError, ValueError or RuntimeError if it does not fit."""
+        weights = files["model"]
+        self.model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("mixer.")})
+        if self.tables and self.mixer:
+            self.mixer.load_state_dict(
+                {k.removeprefix("mixer."): v for k, v in weights.items() if k.startswith("mixer.")}
+            )
+            self.tables.load(files["recall"])
+        self.levels.load(files["optimizer"], documents["levels"])
+        self.state = unflatten(self.state, dict(files["state"]))
+        self.progress = Progress(**documents["progress"])
