@@ -36,7 +36,8 @@ ATTEMPTS = 5
 """Tries in a row that brought nothing."""
 ATTEMPTS_ALL = 50
 PAUSES = (0.5, 1.0, 2.0, 4.0)
-BLOCK = 1 << 16
+BLOCK = 1 << 13
+"""A block cut off in its middle is lost, so it is small."""
 
 
 @dataclass(frozen=True)
