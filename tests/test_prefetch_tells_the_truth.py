@@ -18,8 +18,10 @@ def _silent(sentence: str) -> None:
 
 
 def _opened(folder: Path, size: int = 5000, chat: bool = False) -> Lanes:
-    # One file a size: writing one again would change what an open reader reads.
-    return open_lanes([write(folder / f"{size}", noise(size))], lanes=4, chunk=16, chat=chat, warn=_silent)
+    path = folder / f"{size}"
+    if not path.exists():  # writing it again would change it under an open reader
+        write(path, noise(size))
+    return open_lanes([str(path)], lanes=4, chunk=16, chat=chat, warn=_silent)
 
 
 def _until(true: object, seconds: float = 10.0) -> None:
