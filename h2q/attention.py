@@ -35,6 +35,8 @@ class AttentionState(NamedTuple):
 class QuaternionAttention(nn.Module):
     """(B, T, D) -> (B, T, D), each byte attending to itself and the window - 1 bytes before it."""
 
+    axis: Tensor
+
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()
         width, heads = config.inner, config.attention.heads

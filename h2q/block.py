@@ -3,7 +3,7 @@
     x --+-- norm -- mixer(state) --+-- norm -- continuum --+--> x          the embedding re-enters with a learned weight
         '--------------------------'-----------------------'
 
-Reversible coupling runs the same two halves on two streams (h2q.reversible): y1 = x1 + mixer(x2), y2 = x2 + continuum(y1).
+Reversible coupling (h2q.reversible) runs the same two halves on two streams.
 """
 
 from collections.abc import Callable

@@ -6,6 +6,7 @@ A level only declares its period; who steps when is the trainer's affair (h2q.op
 weights are bit-identical while its gradient accumulates. Periods count micro-batches: 1, 4, 16 by default.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,7 +26,8 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The level's contribution, to be added to the others'."""
         h = self.up(x)
-        return self.down(F.relu(h).square() if self.activation == "relu2" else F.silu(h))
+        y: Tensor = self.down(F.relu(h).square() if self.activation == "relu2" else F.silu(h))
+        return y
 
 
 class Continuum(nn.Module):
@@ -41,4 +43,4 @@ class Continuum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D), already normed -> (B, T, D)."""
-        return sum(level(x) for level in self.levels)  # type: ignore[return-value]
+        return torch.stack([level(x) for level in self.levels]).sum(0)

@@ -41,7 +41,7 @@ def delta_rule(
     if pad:  # a padded byte keeps everything (a = 1) and writes nothing
         q, k, u = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, u))
         log_a, b = F.pad(log_a, (0, pad)), F.pad(b, (0, pad))
-    q, k, u, log_a, b = (x.unflatten(2, (blocks, size)) for x in (q, k, u, log_a, b))
+    q, k, u, log_a, b = (x.reshape(*x.shape[:2], blocks, size, *x.shape[3:]) for x in (q, k, u, log_a, b))
     c = log_a.cumsum(-1)
     before = c - log_a
     ahead = torch.ones(size, size, dtype=torch.bool, device=q.device).triu()
@@ -62,7 +62,9 @@ def delta_rule(
 
 
 class GatedDelta(nn.Module):
-    """(B, T, D) -> (B, T, D) through fast weights: q, k, v and an output gate from one map, rates and decays per head."""
+    """(B, T, D) -> (B, T, D) through fast weights: q, k, v and output gate from one map; rates and decays per head."""
+
+    strength: Tensor
 
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()

@@ -40,9 +40,9 @@ class Embedding(nn.Module):
         return {"bytes": Role("embedding"), "ngrams": Role("ngram")}
 
     def rows(self, symbols: Tensor, history: Tensor) -> Tensor:
-        """Table rows of every order's n-gram ending at each symbol: (B, T, O). One polynomial hash, extended by order."""
+        """Table rows of every order's n-gram ending at each symbol: (B, T, O); one hash, extended byte by byte."""
         joined = torch.cat((history, symbols), 1) + 1
-        length, key, found = symbols.shape[1], torch.zeros_like(symbols), []
+        length, key, found = symbols.shape[1], torch.zeros_like(symbols), list[Tensor]()
         for back in range(self.reach + 1):
             start = self.reach - back
             key = key * MULTIPLIER + joined[:, start : start + length]
@@ -58,4 +58,5 @@ class Embedding(nn.Module):
         if self.orders:
             found = F.embedding(self.rows(symbols, history), self.ngrams, sparse=True)
             x = x + self.join(found.flatten(2))
-        return self.norm(x)
+        y: Tensor = self.norm(x)
+        return y

@@ -52,7 +52,8 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x / rms(x) * gain."""
-        return F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
+        y: Tensor = F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
+        return y
 
 
 class Taps(torch.autograd.Function):
@@ -65,7 +66,7 @@ class Taps(torch.autograd.Function):
         return convolve(x, w)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
         """The transpose: g_x is the same convolution with reversed taps, g_w a correlation."""
         x, w = ctx.saved_tensors
         edge, length = len(w) - 1, g.shape[1]
@@ -127,4 +128,4 @@ def as_vectors(q: Tensor) -> Tensor:
 
 def as_quaternions(x: Tensor) -> Tensor:
     """(B, H, T, 4n) -> (4, B, H, T, n)."""
-    return x.unflatten(-1, (4, -1)).permute(3, 0, 1, 2, 4)
+    return x.view(*x.shape[:3], 4, x.shape[3] // 4).permute(3, 0, 1, 2, 4)

@@ -54,7 +54,7 @@ class H2Q(nn.Module):
         """Predict every byte of a chunk from those before it.
 
         bytes (B, T) 0..255; lengths (B,) real bytes of each row, None for all -> logits (B, T, 256), hidden (B, T, D),
-        state. Rows are padded at the end; logits there mean nothing. `watch` is shown the stream before and after each block.
+        state. Rows are padded at the end; logits there mean nothing. `watch` sees the stream around each block.
         """
         symbols = bytes_BT.long()
         inputs = torch.cat((state.last[:, None], symbols[:, :-1]), 1)

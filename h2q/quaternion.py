@@ -2,8 +2,9 @@
 
     B lanes   T bytes   D width   Q = D/4 quaternions   R rank   H heads   L levels   V = 256   n quaternions a head
 
-A vector of width D holds Q quaternions component-major: x.view(4, Q) has the rows r, i, j, k. Heads and slices are taken
-along Q, never across components. Functions here put the component axis first, (4, ...), and broadcast over the rest.
+A vector of width D holds Q quaternions component-major: x.view(4, Q) has the rows r, i, j, k. Heads and slices are
+taken along Q, never across components. Functions here put the component axis first, (4, ...), and broadcast over the
+rest.
 """
 
 import torch
@@ -31,7 +32,8 @@ def conjugate(q: Tensor) -> Tensor:
 
 def norm(q: Tensor) -> Tensor:
     """|q| of q (4, ...), without the component axis."""
-    return torch.linalg.vector_norm(q, dim=0)
+    length: Tensor = torch.linalg.vector_norm(q, dim=0)
+    return length
 
 
 def inverse(q: Tensor) -> Tensor:

@@ -40,8 +40,6 @@ class RecallConfig:
 
     enabled: bool = True
     """Off: the network alone predicts."""
-    enabled: bool = True
-    """Off: the network alone is scored (`--set recall=off`)."""
     table_bytes: int = 128 << 20
     """Budget of all tables together, in bytes; the slots take what the smaller tables leave."""
     contexts: tuple[str, ...] = CATALOGUE

@@ -3,8 +3,8 @@
     y1 = x1 + mixer(x2)        x2 = y2 - memory(y1)
     y2 = x2 + memory(y1)       x1 = y1 - mixer(x2)
 
-Backward recomputes each block from its output instead of keeping what is inside. The carried state is read, never written
-twice: the recomputation's new state is thrown away. The gradients equal those of the plain form (a test, float64).
+Backward recomputes each block from its output instead of keeping what is inside. The carried state is read, never
+written twice: the recomputation's new state is thrown away. The gradients equal those of the plain form.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Coupling(torch.autograd.Function):
         return torch.cat((x1, x2), -1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         """Undo and redo block by block, last first."""
         blocks, states, lengths, weights = ctx.parts
         y1, y2, entered = ctx.saved_tensors

@@ -1,13 +1,13 @@
 """What a model carries between chunks, and the few things one may do with it.
 
     State
-     |- last      (B,)    the byte read last; 256 before the first. The input at t is byte t-1, so this is the next input
+     |- last      (B,)    the byte read last, 256 before the first: the next input, for the input at t is byte t-1
      |- position  (B,)    bytes fed to the layers so far
      |- history   (B, K)  the inputs before it, for n-gram hashing; 256 where nothing was read yet
      '- layers    a tuple, one NamedTuple per block, each declared beside its module
 
-Every tensor has the lane axis first, so gathering, scattering and resetting lanes is one walk over the tree. Nothing here
-keeps a graph: the caller detaches at the boundary of a micro-batch.
+Every tensor has the lane axis first, so gathering, scattering and forking lanes is one walk over the tree. Nothing
+here keeps a graph: the caller detaches at the boundary of a micro-batch.
 """
 
 from collections.abc import Callable, Iterator

@@ -143,8 +143,8 @@ def start_factors(B: Tensor) -> None:
 def axiom(B: Tensor) -> Tensor:
     """Orthogonality axiom of one map's factors B (R, P, b_out, b_in): mean over r of |G - cI|_F^2 / s.
 
-    G is the Gram matrix of the shorter side (size s) and c = tr G / s, so the penalty is zero at the start and for B = 0
-    and says nothing about scale (h2q.md 5).
+    G is the Gram matrix of the shorter side (size s) and c = tr G / s, so the penalty is zero at the start and for
+    B = 0 and says nothing about scale (h2q.md 5).
     """
     factors = B.flatten(0, 1)
     rows = factors if factors.shape[1] <= factors.shape[2] else factors.transpose(1, 2)

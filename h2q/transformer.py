@@ -1,7 +1,7 @@
 """The baseline of every claim: a plain, well-tuned causal self-attention with rotary positions and dense weights.
 
-It gets the same inputs, the same convolution, the same window and the same interface as the other mixers. The feed-forward
-half of a transformer is the continuum memory with one level of period 1 and dense maps (h2q.block chooses it).
+It gets the same inputs, the same convolution, the same window and the same interface as the other mixers. Its
+feed-forward half is the continuum memory with one level of period 1 and dense maps (h2q.config.preset).
 """
 
 import math
@@ -63,10 +63,14 @@ class SelfAttention(nn.Module):
         x, conv = self.conv(x, state.conv, lengths)
         q, k, v = F.linear(x, self.qkv).chunk(3, -1)
         keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, keys, values))
+        query, key, value = (self.split(part) for part in (q, keys, values))
         byte, other = torch.arange(length, device=x.device)[:, None], torch.arange(past + length, device=x.device)
         mask = (other >= byte) & (other <= byte + past) & (other >= past - state.seen[:, None, None])
         y = F.scaled_dot_product_attention(rotate(query, 0), rotate(key, -past), value, attn_mask=mask[:, None])
         seen = (state.seen + (length if lengths is None else lengths)).clamp_max(past)
         carried = WindowState(last_items(state.keys, k, lengths), last_items(state.values, v, lengths), seen, conv)
         return F.linear(y.transpose(1, 2).flatten(2), self.out), carried
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, t, D) -> (B, H, t, D / H)."""
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

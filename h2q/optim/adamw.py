@@ -1,13 +1,13 @@
 """AdamW as a pure update, dense and for touched rows only.
 
-    m <- b1 m + (1 - b1) g        v <- b2_t v + (1 - b2_t) g^2        w <- w - lr (m / (1 - b1^t) / (sqrt v + eps) + wd w)
+    m <- b1 m + (1 - b1) g
+    v <- b2_t v + (1 - b2_t) g^2
+    w <- w - lr (m / (1 - b1^t) / (sqrt v + eps) + wd w)
 
-b2_t = min(b2_max, 1 - (t + 1)^-0.8) grows from 0 (Shazeer & Stern 2018, eq. 7.2 family), so v needs no bias correction:
-the first step remembers only itself. With a constant b2 and the usual correction this is torch.optim.AdamW, the oracle of
+b2_t = min(b2_max, 1 - t^-0.8) grows from 0 (Shazeer & Stern 2018, section 7.2), so v needs no bias correction: the
+first step remembers only itself. With a constant b2 and the usual correction this is torch.optim.AdamW, the oracle of
 the tests; `update_rows` with constant betas is torch.optim.SparseAdam.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,14 +15,14 @@ from torch import Tensor
 
 def ramp(step: int, limit: float) -> float:
     """b2 of the step-th update, step = 1, 2, ...: 0 first, rising to the limit."""
-    return min(limit, 1.0 - float(step) ** -0.8)
+    return min(limit, float(1.0 - step**-0.8))
 
 
 def update(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    m: Sequence[Tensor],
-    v: Sequence[Tensor],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    m: list[Tensor],
+    v: list[Tensor],
     *,
     step: int,
     rate: float,
@@ -32,7 +32,7 @@ def update(
     eps: float = 1e-10,
     decay: float = 0.0,
 ) -> None:
-    """One step in place for tensors that share a rate; step counts from 1. correction2 = 1 - beta2^t for a constant beta2."""
+    """One step in place for tensors that share a rate; step counts from 1; correction2 is 1 - beta2^t for a constant beta2."""
     torch._foreach_lerp_(m, gradients, 1.0 - beta1)
     torch._foreach_mul_(v, beta2)
     torch._foreach_addcmul_(v, gradients, gradients, 1.0 - beta2)
@@ -58,7 +58,7 @@ def update_rows(
     correction2: float = 1.0,
     eps: float = 1e-10,
 ) -> None:
-    """One step in place for the touched rows of a table (N, e): rows (k,) unique, gradient (k, e). Others keep still."""
+    """One step in place for the touched rows of a table (N, e): rows (k,) unique, gradient (k, e)."""
     part_m = m[rows].lerp_(gradient, 1.0 - beta1)
     part_v = v[rows].mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
     m[rows], v[rows] = part_m, part_v

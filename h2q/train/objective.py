@@ -19,7 +19,7 @@ BITS = 1.0 / math.log(2.0)
 
 
 class Judged(NamedTuple):
-    """Bits of each byte (B, T): mixture, core alone, recall alone (None with recall off); and recall's trace for writing."""
+    """Bits of each byte (B, T): mixture, core alone, recall alone (None if off); and recall's trace for writing."""
 
     mixed: Tensor
     core: Tensor

@@ -36,7 +36,7 @@ class LaneState(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A micro-batch on the device: bytes (B, T), which of them are real (B, T), row lengths if ragged, lanes, their state."""
+    """A micro-batch on the device: bytes and which are real (B, T), row lengths if ragged, lanes, their state."""
 
     bytes_BT: Tensor
     real_BT: Tensor
@@ -160,7 +160,7 @@ class Trainer:
 
     def watch(self, stream: Tensor) -> None:
         """Energy of one lane's residual stream and the share of each component (h2q.md 5)."""
-        parts = stream[0].detach().unflatten(-1, (4, -1)).square().mean((0, 2))
+        parts = stream[0].detach().view(stream.shape[1], 4, -1).square().mean((0, 2))
         self.energy.append(tuple((parts / 2).tolist()))
 
     def learn(self, reading: Reading, judged: Judged) -> bool:
