@@ -1,0 +1,26 @@
+"""`talker` (hidden): the process that speaks with a run's weights; JSON lines on standard input and output."""
+
+import argparse
+import signal
+import time
+from collections.abc import Sequence
+
+from h2q.commands.arguments import need_torch, tell
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Speak for a run or checkpoint until the input ends."""
+    parser = argparse.ArgumentParser(prog="main.py talker", add_help=False)
+    parser.add_argument("run")
+    parser.add_argument("--seed", type=int)
+    args = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c belongs to who shows us
+    need_torch()
+    import torch
+
+    torch.set_num_threads(1)  # the cores belong to the run
+    from h2q.train.talker import talk
+    from h2q.train.voice import open_voice
+
+    seed = time.time_ns() % 2**31 if args.seed is None else args.seed
+    return talk(open_voice(args.run, tell), seed)
