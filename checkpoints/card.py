@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FIGURES = {
-    "bpb_core": "the network alone, which is what is exported here",
+    "bpb_core": "the network alone",
     "bpb_recall": "the recall memory alone",
     "bpb_mean": "both mixed, as the run reported it",
 }
@@ -45,8 +45,21 @@ the path. `model.safetensors` holds the weights under the names of the network i
 }
 
 
-def card(export_format: str, name: str, parameters: int, step: int, facts: Mapping[str, Any]) -> str:
-    """The README as Markdown. `facts` may hold bytes, sources, core, preset, bpb_core, bpb_recall and bpb_mean."""
+NEEDS_NUMBA = """
+With the recall memory it also needs numpy and numba; delete `recall.safetensors` to go without.
+"""
+
+RECALL = {
+    True: """\
+**The recall memory is part of this export**, as it was at the last step. It is not written any more, so the mixed
+figure, which it earned while it grew, is the run's. It holds much of the text it read, letter by letter.""",
+    False: """\
+**The recall memory is not part of this export**: this is the network alone, and the mixed figure is only the run's.""",
+}
+
+
+def card(export_format: str, name: str, parameters: int, step: int, facts: Mapping[str, Any], recall: bool) -> str:
+    """The README as Markdown. `facts` may hold bytes, sources, bpb_core, bpb_recall, bpb_mean; `recall`: exported."""
     return f"""---
 library_name: {"transformers" if export_format == "hf" else "pytorch"}
 tags: [h2q, byte-level]
@@ -63,9 +76,11 @@ A byte-level language model with {parameters:,} parameters, saved at step {step:
 
 {_measured(facts)}
 
+{RECALL[recall]}
+
 ## Use
 
-{USE[export_format]}
+{USE[export_format]}{NEEDS_NUMBA if recall else ""}
 ## Limits
 
 - It knows only what it read, once and in order; it has no instructions, no filter and no idea of truth.
@@ -86,18 +101,8 @@ def _measured(facts: Mapping[str, Any]) -> str:
     rows = [f"| {what} | {facts[key]:.4f} |" for key, what in FIGURES.items() if isinstance(facts.get(key), float)]
     if not rows:
         return "The run recorded no figures."
-    return "\n".join(
-        [
-            "Bits per byte, mean over everything it read, each byte predicted before it was learned:",
-            "",
-            "| | bits/byte |",
-            "|---|---|",
-            *rows,
-            "",
-            "**The recall memory is not part of this export**, so the mixed figure is the run's and not this model's.",
-            "All are means over the whole run, from its first byte on; they are not a score on held-out text.",
-        ]
-    )
+    first = "Bits per byte, mean over the whole run from its first byte on, each byte predicted before it was learned"
+    return "\n".join([f"{first} (not a score on held-out text):", "", "| | bits/byte |", "|---|---|", *rows])
 
 
 def source_name(source: str) -> str:

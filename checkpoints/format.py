@@ -44,7 +44,6 @@ MANIFEST = "manifest.json"
 
 # A manifest is a few kilobytes; the cap keeps a hostile one from filling the memory before it is checked.
 _MANIFEST_LIMIT = 16 << 20
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.(safetensors|json)")
 _PICKLED = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 
@@ -157,13 +156,6 @@ def encode(document: JSON, path: Path) -> bytes:
 def versions() -> dict[str, str]:
     """The versions of what the numbers were made with, for the manifest and for exports."""
     return {"python": platform.python_version(), "safetensors": safetensors.__version__, "torch": torch.__version__}
-
-
-def check_name(name: str) -> str:
-    """`name` if it can be the stem of a checkpoint file on any machine, else CheckpointError."""
-    if not _NAME.fullmatch(name) or name == "manifest":
-        raise CheckpointError(f"{name!r} cannot name a file of a checkpoint: use a-z, 0-9, _ and -.")
-    return name
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -25,7 +25,6 @@ from torch import Tensor
 from checkpoints.format import (
     JSON,
     CheckpointError,
-    check_name,
     encode,
     read_document,
     read_manifest,
@@ -40,6 +39,7 @@ from checkpoints.format import (
 # Left free on the disk beyond what the save itself takes, so that logs and the rest of the machine go on.
 SPACE_FLOOR = 32 << 20
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _STEP = re.compile(r"step-(\d{9,18})")
 _LEFTOVER = re.compile(r"\.tmp-.+-(\d+)")
 
@@ -210,15 +210,22 @@ def _fill(
     """Write all files of one checkpoint into a new folder, the manifest last, each durable before the next."""
     # Spelled once before anything is written: what is not JSON is refused while the disk is still untouched.
     for name, document in documents.items():
-        encode(document, folder / f"{check_name(name)}.json")
+        encode(document, folder / f"{_named(name)}.json")
     encode(dict(about), folder)
     os.mkdir(folder, 0o700)
     for name, group in tensors.items():
-        write_tensors(folder / f"{check_name(name)}.safetensors", group)
+        write_tensors(folder / f"{_named(name)}.safetensors", group)
     for name, document in documents.items():
         write_document(folder / f"{name}.json", document)
     write_manifest(folder, step, about)
     sync(folder)
+
+
+def _named(name: str) -> str:
+    """`name` if it can be the stem of a checkpoint file on any machine."""
+    if not _NAME.fullmatch(name) or name == "manifest":
+        raise CheckpointError(f"{name!r} cannot name a file of a checkpoint: use a-z, 0-9, _ and -.")
+    return name
 
 
 def _already(target: Path) -> bool:
