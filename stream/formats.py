@@ -151,13 +151,13 @@ def _opened(path: str, label: str) -> zipfile.ZipFile:
 
 def _copy(key: str, label: str, source: Callable[[], Iterator[bytes]], limit: int) -> tuple[int, str]:
     """(size, path) of the decoded copy kept under `key`, made now if there is none."""
-    where = cache.folder("decoded")
-    target = where / hashlib.sha256(os.fsencode(key)).hexdigest()
-    if target.is_file():
-        cache.touch(target)
-        return target.stat().st_size, str(target)
-    cache.forget_old(where)
     try:
+        where = cache.folder("decoded")
+        target = where / hashlib.sha256(os.fsencode(key)).hexdigest()
+        if target.is_file():
+            cache.touch(target)
+            return target.stat().st_size, str(target)
+        cache.forget_old(where)
         return cache.write_whole(target, _bounded(source(), label, limit, where)), str(target)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or errno.EIO)

@@ -193,7 +193,10 @@ def _branch(
         passed["runs of this program"] += 1
         return
     for entry in entries:
-        about = entry.stat(follow_symlinks=False)
+        try:
+            about = entry.stat(follow_symlinks=False)
+        except OSError:  # gone since it was listed
+            continue
         if stat.S_ISDIR(about.st_mode):
             if entry.name in HISTORY:
                 passed["version control folders"] += 1

@@ -11,6 +11,7 @@ never wait for live ones. Does not learn, decode text or keep what it handed ove
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -228,11 +229,20 @@ def open_lanes(
         position.restore(saved, position.described(stored), tape, warn)
     live = None
     if any(spec.kind == "stdin" for spec in specs):
-        live = LiveLane(0 if stdin_fd is None else stdin_fd, "-", chunk, clock, position.behind(saved, "live", "-"))
+        live = LiveLane(_standard_input(stdin_fd), "-", chunk, clock, position.behind(saved, "live", "-"))
         if live.delivered:
             warn(f"standard input cannot be rewound: its first {live.delivered} bytes are not read again")
     talk = ChatLane(chunk, position.behind(saved, "chat")) if chat else None
     return Lanes(stored, tape, live, talk, lanes, chunk, clock)
+
+
+def _standard_input(fd: int | None) -> int:
+    fd = 0 if fd is None else fd
+    try:
+        os.fstat(fd)
+    except OSError:
+        raise SourceError("standard input (-) is closed") from None
+    return fd
 
 
 def check_sources(sources: Sequence[str], warn: Callable[[str], None]) -> None:

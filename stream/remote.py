@@ -10,20 +10,19 @@ password or query value appears in a message or on disk. Does not follow address
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import errno
 import hashlib
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from stream import cache
 from stream.answers import Answer, Broken, asked, encoded, explained, judged
+from stream.part import digest, forget, held, note, private, read_json, write_json
 from stream.source import SourceError, anonymous, shown
 
 if TYPE_CHECKING:
@@ -97,16 +96,25 @@ def fetch(wish: Wish, warn: Callable[[str], None]) -> Download:
     """The bytes behind an address, from our copy when the server says it is still the same (or is out of reach).
 
     Raises SourceError with one sentence; leaves a `.part` that a later call continues."""
+    try:
+        return _current(wish, warn)
+    except Broken as error:
+        raise SourceError(str(error)) from None
+    except OSError as error:
+        raise SourceError(f"{wish.label} cannot be kept: {os.strerror(error.errno or errno.EIO)}") from None
+
+
+def _current(wish: Wish, warn: Callable[[str], None]) -> Download:
     if wish.sha256 is not None and (found := kept(wish.sha256)) is not None:
         return found
     key = cache.folder("urls") / hashlib.sha256(os.fsencode(anonymous(wish.url))).hexdigest()
-    about = _read_json(key.with_suffix(".json"))
+    about = read_json(key.with_suffix(".json"))
     before = kept(str(about["sha256"])) if "sha256" in about and wish.sha256 is None else None
     try:
         return _fetched(wish, key, about if before else {}) or before or _fetched_anew(wish, key)
     except Broken as error:
         if before is None or (wish.stop is not None and wish.stop.is_set()):
-            raise SourceError(str(error)) from None
+            raise
         warn(f"{error}; the copy fetched earlier is read instead")
         return before
 
@@ -120,20 +128,20 @@ def _fetched_anew(wish: Wish, key: Path) -> Download:
 
 def _fetched(wish: Wish, key: Path, about: Mapping[str, Any]) -> Download | None:
     """None when the server says that the copy we have, described by `about`, is still the same."""
-    with _part(key) as part:
+    with held(key) as part:
         for again in (False, True):
             transfer = Transfer(wish, part, about)
             if not transfer.run():
                 return None
-            digest = _digest(part)
-            if wish.sha256 in (None, digest):
-                return _keep(part, key, digest, transfer)
+            found = digest(part)
+            if wish.sha256 in (None, found):
+                return _keep(part, key, found, transfer)
             resumed = transfer.resumed
-            _forget(part)
+            forget(part)
             # A part that another day's file was glued to deserves one clean try.
             if again or not resumed:
                 break
-    raise SourceError(f"{wish.label} is not the file it should be: its sha256 is {digest}, not {wish.sha256}")
+    raise SourceError(f"{wish.label} is not the file it should be: its sha256 is {found}, not {wish.sha256}")
 
 
 class Transfer:
@@ -141,10 +149,10 @@ class Transfer:
 
     def __init__(self, wish: Wish, part: Path, about: Mapping[str, Any]) -> None:
         self.wish, self.part, self.about = wish, part, about
-        noted = _read_json(_note(part))
+        noted = read_json(note(part))
         self.answer = Answer(noted.get("etag"), noted.get("modified"), noted.get("total"))
         if not (self.answer.validator or wish.sha256):
-            _forget(part)  # of a version nobody can name
+            forget(part)  # of a version nobody can name
         self.resumed = self.have > 0
 
     @property
@@ -189,28 +197,28 @@ class Transfer:
     def _save(self, response: requests.Response) -> None:
         if response.status_code == 416:
             if Answer.of(response).total != self.have:
-                _forget(self.part)
+                forget(self.part)
                 raise Broken(f"{self.wish.label} changed while it was fetched")
             return
         judged(response, self.wish.label)
         now = Answer.of(response)
         goes_on = response.status_code == 206 and now.first == self.have and self.answer.same(now)
         if response.status_code == 206 and not goes_on:
-            _forget(self.part)
+            forget(self.part)
             raise Broken(f"{self.wish.label} changed while it was fetched")
         if not goes_on:
             self.resumed = False
-            _forget(self.part)
+            forget(self.part)
         self.answer = now
         if (now.total or 0) > CAP:
             raise SourceError(f"{self.wish.label} has more than {CAP // 10**9} GB")
-        _write_json(_note(self.part), {"etag": now.etag, "modified": now.modified, "total": now.total})
+        write_json(note(self.part), {"etag": now.etag, "modified": now.modified, "total": now.total})
         try:
-            with open(self.part, "ab", opener=_private) as out:
+            with open(self.part, "ab", opener=private) as out:
                 self._pour(response, out)
         except BaseException:
             if encoded(response):  # a Range counts encoded bytes, we store decoded ones: nothing to go on from
-                _forget(self.part)
+                forget(self.part)
             raise
 
     def _pour(self, response: requests.Response, out: IO[bytes]) -> None:
@@ -229,66 +237,20 @@ class Transfer:
         if self.answer.total is not None and self.have != self.answer.total:
             raise Broken(f"{self.wish.label} ended early")
         if self.have == 0:
-            _forget(self.part)
+            forget(self.part)
             raise SourceError(f"{self.wish.label} answered with an empty body")
         return True
 
 
-@contextlib.contextmanager
-def _part(key: Path) -> Iterator[Path]:
-    """The `.part` of an address, ours alone; a second program fetching the same address gets one of its own."""
-    with open(key.with_suffix(".lock"), "ab", opener=_private) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            part = key.with_name(f"{key.name}-{os.getpid()}-{threading.get_ident()}.part")
-            try:
-                yield part
-            finally:
-                _forget(part)
-            return
-        yield key.with_suffix(".part")
-
-
-def _keep(part: Path, key: Path, digest: str, transfer: Transfer) -> Download:
+def _keep(part: Path, key: Path, sha256: str, transfer: Transfer) -> Download:
     size = part.stat().st_size
     with open(part, "rb") as whole:
         os.fsync(whole.fileno())
-    target = cache.folder("downloads") / digest
+    target = cache.folder("downloads") / sha256
     cache.forget_old(target.parent)
     cache.forget_old(key.parent)
     os.replace(part, target)
-    _forget(part)
+    forget(part)
     answer = transfer.answer
-    _write_json(key.with_suffix(".json"), {"sha256": digest, "etag": answer.etag, "modified": answer.modified})
-    return Download(target, size, digest)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as whole:
-        return hashlib.file_digest(whole, "sha256").hexdigest()
-
-
-def _note(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _forget(part: Path) -> None:
-    for path in (part, _note(part)):
-        path.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write_json(path: Path, about: Mapping[str, Any]) -> None:
-    cache.write_whole(path, [json.dumps(dict(about)).encode()])
+    write_json(key.with_suffix(".json"), {"sha256": sha256, "etag": answer.etag, "modified": answer.modified})
+    return Download(target, size, sha256)

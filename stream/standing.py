@@ -16,6 +16,7 @@ import platform
 import queue
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ WIKITEXT = "https://wikitext.smerity.com/wikitext-2-raw-v1.zip"
 WIKITEXT_SHA256 = "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11"
 WIKITEXT_URI = "WikiText-2"
 WIKITEXT_ORDER = ("wiki.train.raw", "wiki.valid.raw", "wiki.test.raw")
-PATIENCE = 40.0
+PATIENCE = 25.0
 """Seconds for the whole download once the server has answered; what arrived by then is kept for the next run."""
 
 
@@ -83,17 +84,15 @@ def wikitext(offline_after: float, warn: Callable[[str], None]) -> Source:
 
 def _attempt(offline_after: float, warn: Callable[[str], None]) -> remote.Download:
     """Fetch in a thread that can be left behind: a name server that never answers holds no timeout of ours."""
-    news: queue.SimpleQueue[remote.Download | SourceError | None] = queue.SimpleQueue()
+    news: queue.SimpleQueue[remote.Download | Exception | None] = queue.SimpleQueue()
     stop = threading.Event()
     wish = remote.Wish(WIKITEXT, WIKITEXT_SHA256, (max(offline_after, 0.1), 10.0), stop, lambda: news.put(None))
 
     def work() -> None:
         try:
             news.put(remote.fetch(wish, warn))
-        except SourceError as error:
+        except Exception as error:  # whatever it is, it is raised where it can be seen
             news.put(error)
-        except OSError as error:
-            news.put(SourceError(f"WikiText-2 cannot be kept: {os.strerror(error.errno or 0)}"))
 
     threading.Thread(target=work, name="default-stream", daemon=True).start()
     try:
@@ -101,17 +100,18 @@ def _attempt(offline_after: float, warn: Callable[[str], None]) -> remote.Downlo
         last = first or _outcome(news)
     except queue.Empty:
         stop.set()
-        raise SourceError(f"{shown(WIKITEXT)} does not answer") from None
-    if isinstance(last, SourceError):
+        raise SourceError(f"{shown(WIKITEXT)} does not answer in time") from None
+    if isinstance(last, Exception):
         raise last
     return last
 
 
 def _outcome(
-    news: queue.SimpleQueue[remote.Download | SourceError | None],
-) -> remote.Download | SourceError:
+    news: queue.SimpleQueue[remote.Download | Exception | None],
+) -> remote.Download | Exception:
+    deadline = time.monotonic() + PATIENCE
     while True:
-        last = news.get(timeout=PATIENCE)
+        last = news.get(timeout=max(0.0, deadline - time.monotonic()))
         if last is not None:  # None again: a retry was answered
             return last
 

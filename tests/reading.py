@@ -75,6 +75,7 @@ class Web(ThreadingHTTPServer):
         self.body, self.status, self.ranges = body, 200, True
         self.etag: str | None = '"one"'
         self.length_told = True
+        self.encoding = ""
         self.cuts: list[int] = []
         self.seen: list[dict[str, str]] = []
 
@@ -112,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[first:]
         if web.length_told:
             self.send_header("Content-Length", str(len(body)))
+        if web.encoding:
+            self.send_header("Content-Encoding", web.encoding)
         if web.etag:
             self.send_header("ETag", web.etag)
         self.end_headers()

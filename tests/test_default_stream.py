@@ -96,7 +96,7 @@ def test_a_name_server_that_never_answers_holds_nobody_up(monkeypatch: pytest.Mo
     began = time.monotonic()
     _opened(said.append, offline_after=0.2)
     assert time.monotonic() - began < 3
-    assert said[0].startswith("http://127.0.0.1:1/never does not answer; reading the documentation")
+    assert said[0].startswith("http://127.0.0.1:1/never does not answer in time; reading the documentation")
     answer.set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import threading
@@ -149,6 +150,22 @@ def test_more_than_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             server.length_told = told
             with pytest.raises(SourceError, match=r"has more than|is larger than"):
                 _read(server.url + "/f")
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, blocks: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(cache, "write_whole", full)
+    with web(BODY) as server, pytest.raises(SourceError, match="/f cannot be kept: No space left on device"):
+        _read(server.url + "/f")
+
+
+def test_a_compressed_answer_nobody_asked_for_is_read_and_not_resumed() -> None:
+    with web(gzip.compress(BODY)) as server:
+        server.encoding, server.cuts = "gzip", [70_000]
+        assert _read(server.url + "/f") == BODY
+        assert [seen.get("Range") for seen in server.seen] == [None, None]
 
 
 def test_the_suffix_of_the_address_says_how_to_decode() -> None:

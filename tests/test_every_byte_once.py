@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream import tape
-from stream.lanes import Lanes, open_lanes
+from stream.lanes import Lanes, SourceError, open_lanes
 from tests.reading import by_lane, every_batch, noise, write
 
 
@@ -119,6 +119,14 @@ def test_a_file_that_shrinks_while_read_costs_its_missing_bytes_and_one_warning(
     assert sorted(b"".join(by_lane(batches, 2))) == sorted((b"1" * 100 + b"2" * 10 + b"3" * 9) * 2)
     assert said == [f"{names[1]} became shorter or unreadable while it was read; its missing bytes are skipped"]
     assert batches[-1].cursor["lanes"] == [104, 105]
+
+
+def test_when_all_files_vanish_reading_ends_with_a_sentence(tmp_path: Path) -> None:
+    said: list[str] = []
+    reader = open_lanes([write(tmp_path / "f", b"abc")], lanes=1, chunk=4, epochs=2, warn=said.append)
+    (tmp_path / "f").unlink()
+    with pytest.raises(SourceError, match="nothing is left of the stored sources"):
+        reader.next(0.0)
 
 
 def _one(source: str) -> Lanes:

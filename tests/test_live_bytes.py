@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.lanes import Batch, Lanes, open_lanes
+from stream.lanes import Batch, Lanes, SourceError, open_lanes
 from stream.prefetch import Prefetch
 from tests.reading import by_lane, every_batch, noise, pipe, write
 
@@ -89,6 +89,13 @@ def test_standard_input_from_a_file_works_too(tmp_path: Path) -> None:
     assert by_lane(every_batch(reader), 1) == [b"from a file"]
     reader.close()
     os.close(fd)
+
+
+def test_a_closed_standard_input_is_refused() -> None:
+    with pipe() as (out, _):
+        os.close(out)
+        with pytest.raises(SourceError, match="is closed"):
+            open_lanes(["-"], lanes=1, chunk=4, stdin_fd=out, warn=_silent)
 
 
 def test_stored_lanes_do_not_wait_and_take_the_live_one_along(tmp_path: Path) -> None:
