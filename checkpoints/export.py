@@ -50,7 +50,7 @@ def export(
     """
     if format not in FORMATS:
         raise CheckpointError(f"There is no export format {format!r}; use {' or '.join(FORMATS)}.")
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     model = core(saved)
     tables = _recall(saved, format, recall_mb) if recall_mb else {}
     told = {**saved.about, **(facts or {})}
@@ -66,6 +66,9 @@ def export(
                 _write_recall(unfinished, tables)
             count = sum(parameter.numel() for parameter in model.parameters())
             _write(unfinished / "README.md", card(format, folder.name, count, saved.step, told, bool(tables)))
+            # safetensors makes files for their owner alone, which suits a run; an export is as readable as its card.
+            for weights in unfinished.glob("*.safetensors"):
+                weights.chmod((unfinished / "README.md").stat().st_mode)
             if folder.is_dir():
                 folder.rmdir()
             os.rename(unfinished, folder)

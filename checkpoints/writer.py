@@ -72,12 +72,12 @@ class Writer:
         *,
         about: Mapping[str, JSON],
     ) -> None:
-        """Copy everything now, write it soon. Never raises for what a disk or the memory can do."""
+        """Copy everything now, write it soon; what goes wrong becomes `failed`."""
         try:
             groups = {name: copied(group) for name, group in tensors.items()}
             job = _Job(step, groups, copy.deepcopy(dict(documents)), copy.deepcopy(dict(about)))
-        except (MemoryError, RuntimeError) as error:
-            self._settle(Written(step, None, 0.0, f"step {step} cannot be copied for saving: {error}."))
+        except Exception as error:  # no memory, a document that cannot be copied: the run goes on, and is told
+            self._settle(Written(step, None, 0.0, f"step {step} cannot be copied for saving: {error!r}."))
             return
         with self._changed:
             self._waiting = job

@@ -153,7 +153,7 @@ def test_a_newer_format_is_refused_by_its_number(tmp_path: Path) -> None:
     refused(folder, "is of format 2; this program reads up to 1")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     key=st.sampled_from(["format", "version", "step", "about", "versions", "files", "extra"]),
     value=st.recursive(

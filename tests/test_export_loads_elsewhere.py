@@ -27,14 +27,15 @@ from h2q import recall
 from h2q.config import ModelConfig, preset, replace, to_dict
 from h2q.model import H2Q, observe
 
-CORES = ["h2q", "transformer"]
+CORES = ["h2q", "transformer", "reversible"]
 RECALL = {"recall.table_bytes": 1 << 18, "recall.contexts": "order1,order2,order3,word"}
 PROMPT = b"It was \xe4\xb8\xad"
 
 
 def config_of(name: str) -> ModelConfig:
     small = {"blocks": 2, "pattern": "delta,attention", "ngram.rows_log2": 6, "attention.window": 16, **RECALL}
-    return replace(preset("tiny"), {"core": name} | small)
+    core = {"reversible": "on"} if name == "reversible" else {"core": name}
+    return replace(preset("tiny"), core | small)
 
 
 def run_of(folder: Path, name: str = "h2q") -> tuple[Saved, H2Q]:
@@ -168,8 +169,8 @@ def test_the_exported_program_needs_only_its_folder_and_torch(tmp_path: Path) ->
     saved, _ = run_of(tmp_path)
     folder = export(saved, tmp_path / "out", "safetensors")
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import generate, pathlib;"
-        "sys.modules.update(safetensors=None, numba=None, transformers=None);"
+        "import sys; sys.modules.update(numpy=None, safetensors=None, numba=None, transformers=None);"
+        "sys.path.insert(0, sys.argv[1]); import generate, pathlib;"
         "folder = pathlib.Path(sys.argv[1]); model = generate.load(folder); predict = generate.remember(folder);"
         "first = [b for b, _ in zip(generate.continued(model, predict, b'a', 1.0, 5), range(9))];"
         "again = [b for b, _ in zip(generate.continued(model, predict, b'a', 1.0, 5), range(9))];"
@@ -256,6 +257,7 @@ def test_an_empty_folder_may_be_named_and_a_failure_leaves_it_empty(
             export(saved, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
     assert export(saved, tmp_path / "out") == tmp_path / "out"
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "saves"]
 
 

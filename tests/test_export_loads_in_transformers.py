@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 
 from checkpoints.export import export
-from tests.test_export_loads_elsewhere import random_bytes, run_of
+from tests.test_export_loads_elsewhere import CORES, random_bytes, run_of
 
 PROGRAM = """
 import sys, torch
@@ -62,7 +62,7 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.parametrize("name", ["h2q", "transformer"])
+@pytest.mark.parametrize("name", CORES)
 def test_transformers_loads_it_offline_with_equal_logits_and_generates(tmp_path: Path, name: str) -> None:
     pytest.importorskip("transformers")
     saved, model = run_of(tmp_path / "saves", name)

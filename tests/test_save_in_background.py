@@ -113,6 +113,14 @@ def test_neither_a_surprise_nor_a_broken_listener_reaches_the_trainer(
     assert "ZeroDivisionError" in quiet.failed
 
 
+def test_what_cannot_even_be_copied_is_a_sentence_too(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.save(1, one(1.0), {"streams": threading.Lock()}, about={})
+    assert writer.wait(PATIENCE)
+    assert writer.failed is not None
+    assert "step 1 cannot be copied" in writer.failed
+
+
 def test_it_prunes_after_each_success(tmp_path: Path) -> None:
     writer = Writer(tmp_path, keep_last=2, keep_every=30)
     for step in range(0, 70, 10):
