@@ -2,7 +2,7 @@
 
 Promises: nothing here waits; what was read is handed over in order, exactly once; a full chunk at once, a partial one
 half a second after its first byte (at once when the input has ended, and for the conversation). Does not read ahead
-without bound: past a few chunks the pipe itself makes its writer wait. What was read but never handed over is lost
+beyond one read: the pipe itself makes its writer wait. What was read but never handed over is lost
 when the program ends, because a pipe cannot be rewound.
 """
 
@@ -44,8 +44,8 @@ class LiveLane:
 
     @property
     def thirsty(self) -> bool:
-        """Whether more may be read now."""
-        return not self.ended and len(self._waiting) < max(AHEAD, 2 * self._chunk)
+        """Whether the next chunk is still incomplete; only then more is read."""
+        return not self.ended and len(self._waiting) < self._chunk
 
     def due(self) -> float | None:
         """When (by the clock) a partial chunk is to be handed over; None when nothing waits."""
