@@ -29,9 +29,19 @@ def watch_engine(run: Run, order: Order, screen: bool) -> int:
             return code
         print(f"Run {run.name} trains in the background. Watch: python main.py watch {run.name}", flush=True)
         return 0
+    return show(run, control=True, process=process)
+
+
+def show(run: Run, control: bool, process: "subprocess.Popen[bytes] | None" = None) -> int:
+    """The screen of a run until somebody leaves it; the exit code."""
     from tui.app import run_monitor
 
-    return run_monitor(run.folder)
+    return run_monitor(run.folder, engine=process, control=control, talker=verb("talker", str(run.folder)))
+
+
+def verb(*words: str) -> list[str]:
+    """The command line of another process of this program."""
+    return [sys.executable, str(Path(__file__).parents[2] / "main.py"), *words]
 
 
 def start_engine(run: Run, data: bool, linger: float) -> "subprocess.Popen[bytes]":
@@ -40,10 +50,9 @@ def start_engine(run: Run, data: bool, linger: float) -> "subprocess.Popen[bytes
     if pipe is not None and not os.isatty(0):
         take_terminal()
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    command = [sys.executable, str(Path(__file__).parents[2] / "main.py"), "engine", str(run.folder)]
     try:
         return subprocess.Popen(
-            [*command, "--linger", str(linger)],
+            verb("engine", str(run.folder), "--linger", str(linger)),
             stdin=subprocess.DEVNULL if pipe is None else pipe,
             stdout=log,
             stderr=log,

@@ -118,7 +118,6 @@ def resumed(args: argparse.Namespace) -> tuple[Run, Order]:
         order,
         config=adjusted(order.config, args),
         limits=limits(args) if limits(args).given() else order.limits,
-        learn=order.learn if args.learn is None else args.learn == "on",
         device=choose_device(args.device or order.device),
     )
     if run.alive():
@@ -139,6 +138,8 @@ def compare(run: Run, order: Order, args: argparse.Namespace) -> None:
         for name in wanted:
             if wanted[name] != now[name]:
                 raise differs(run, name, now[name], wanted[name])
+    if args.learn is not None and (args.learn == "on") != order.learn:
+        raise differs(run, "learn", "on" if order.learn else "off", args.learn)  # it is a lane, and lanes stay
     sources = tuple(absolute(source) for source in args.sources)
     if sources and sources != order.sources:
         raise differs(run, "sources", " ".join(order.sources) or "the default stream", " ".join(sources))

@@ -97,7 +97,7 @@ class Engine:
             warn=self.herald.warn,
             stdin_fd=0,
         )
-        self.cursor = lanes.cursor()
+        self.cursor, self.saving.sources = lanes.cursor(), lanes.names
         self.lanes = Prefetch(lanes)
         self.make_trainer()
         if saved is not None:
@@ -277,8 +277,7 @@ class Engine:
         key, value = values.get("key"), values.get("value")
         if key == "learn" and value in ("on", "off"):
             if not self.order.learn:
-                again = f"train --run {self.run.name} --resume --learn on"
-                raise ValueError(f"learning from chat needs a lane of its own: stop, then `{again}`")
+                raise ValueError("learning from chat needs a lane of its own: start a run with --learn on")
             self.learning = value == "on"
         elif key == "save_minutes" and isinstance(value, int | float) and value > 0:
             self.saving.minutes = float(value)

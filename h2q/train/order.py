@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from h2q.train.config import RunConfig, run_from_dict, run_to_dict
+from h2q.train.run import RunError
 from stream.source import anonymous, parse
 
 VERSION = 1
@@ -59,14 +60,17 @@ class Order:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Order":
-        """The order of a run.json. Raises ConfigError for a model this version does not know, KeyError if foreign."""
-        return cls(
-            config=run_from_dict(document["config"]),
-            sources=tuple(document["sources"]),
-            limits=Limits(**document["limits"]),
-            learn=bool(document["learn"]),
-            device=str(document["device"]),
-        )
+        """The order of a run.json. Raises RunError or ConfigError for one of another program or version."""
+        try:
+            return cls(
+                config=run_from_dict(document["config"]),
+                sources=tuple(document["sources"]),
+                limits=Limits(**document["limits"]),
+                learn=bool(document["learn"]),
+                device=str(document["device"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise RunError(f"That run.json is not one of this version of H2Q: {error}.") from None
 
 
 def absolute(source: str) -> str:

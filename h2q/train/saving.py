@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from checkpoints.store import Saved as Checkpoint
 from checkpoints.writer import Writer, Written
 from h2q.train.config import RunConfig, run_to_dict
@@ -35,6 +32,7 @@ class Saving:
         self.written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self.writer = Writer(run.checkpoints, keep_last=config.train.keep, done=self.written.put)
         self.asked: list[Reply] = []
+        self.sources: list[str] = []
         self.last_step = -1
         self.last_time = time.monotonic()
 
@@ -54,6 +52,7 @@ class Saving:
         about = {
             "run": self.run.name,
             "bytes": tally.bytes,
+            "sources": self.sources,
             "config": run_to_dict(self.config),
             "metrics_offset": self.run.offset(),
             **figures(tally),
@@ -92,23 +91,9 @@ def figures(tally: Tally) -> dict[str, Any]:
     }
 
 
-def with_lanes(saved: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The saved state with as many lanes as the fresh one: the conversation's, the last, may have come or gone."""
-    out = {}
-    for name, tensor in saved.items():
-        rows = fresh[name].shape[0] if name in fresh else tensor.shape[0]
-        kept = tensor[:rows]
-        out[name] = torch.cat((kept, fresh[name][len(kept) :])) if len(kept) < rows else kept.contiguous()
-    return out
-
-
 def restore(trainer: Trainer, saved: Checkpoint) -> Tally:
     """Put a trainer where the save was made; the account as it was. Raises ValueError or KeyError for a misfit."""
-    files = dict(saved.tensors)
-    fresh, _ = trainer.state_dict()
-    if "state" in files:
-        files["state"] = with_lanes(files["state"], fresh["state"])
-    trainer.load_state_dict(files, saved.documents)
+    trainer.load_state_dict(saved.tensors, saved.documents)
     tally = saved.documents["tally"]
     assert isinstance(tally, dict)
     return Tally.restore(tally)

@@ -1,0 +1,97 @@
+"""`eval`: bits per byte of a run on a source. Frozen by default; `--online` learns while it reads, on a copy.
+
+Writes nothing anywhere. The lanes start afresh; weights and recall tables are those of the newest save.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from h2q.commands.arguments import Parser, need_torch, tell
+
+EXAMPLES = (
+    "eval calm-river test.txt            frozen: what the run knows now",
+    "eval calm-river test.txt --online   prequential: it learns from what it has scored",
+)
+
+
+def parser() -> Parser:
+    """The options of `eval`."""
+    found = Parser("eval", "Bits per byte of a run on a source.", EXAMPLES)
+    found.add_argument("run", metavar="RUN", help="name or folder of a run, or folder of a checkpoint")
+    found.add_argument("sources", nargs="+", metavar="SOURCE", help="file, folder, address or python:")
+    found.add_argument("--online", action="store_true", help="learn while reading, on a copy")
+    found.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluate and print; the exit code."""
+    args = parser().parse_args(arguments)
+    from stream.lanes import check_sources
+
+    check_sources(args.sources, tell)
+    need_torch()
+    import torch
+
+    from h2q.probe.bits import evaluate
+    from h2q.train.voice import saved_of
+
+    saved = saved_of(args.run, tell)
+    began = time.monotonic()
+    trainer, lanes = prepare(saved, args.sources)
+    torch.set_num_threads(trainer.config.train.threads or torch.get_num_threads())
+    try:
+        tally = evaluate(trainer, lanes, args.online)
+    finally:
+        lanes.close()
+    report(
+        {
+            "event": "end",
+            "run": saved.about.get("run"),
+            "step": saved.step,
+            "mode": "online" if args.online else "frozen",
+            "sources": lanes.names,
+            "bytes": tally.counted,
+            "bpb_mean": tally.mean(tally.bits),
+            "bpb_core": tally.mean(tally.bits_core),
+            "bpb_recall": tally.mean(tally.bits_recall) if tally.recalls else None,
+            "seconds": round(time.monotonic() - began, 3),
+        },
+        args.json,
+    )
+    return 0
+
+
+def prepare(saved: Any, sources: list[str]) -> tuple[Any, Any]:
+    """A trainer with the weights and tables of a save and fresh lanes, and the lanes that read the sources."""
+    from checkpoints.format import CheckpointError
+    from h2q.probe.bits import start_afresh
+    from h2q.train.config import run_from_dict
+    from h2q.train.saving import restore
+    from h2q.train.trainer import Trainer
+    from stream.lanes import open_lanes
+
+    try:
+        config = run_from_dict(saved.about["config"])
+        trainer = Trainer(config, saved.tensors["state"]["core.last"].shape[0])
+        restore(trainer, saved)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
+    start_afresh(trainer)
+    lanes = open_lanes(sources, lanes=config.train.lanes, chunk=config.train.chunk, warn=tell, stdin_fd=0)
+    return trainer, lanes
+
+
+def report(result: dict[str, Any], as_json: bool) -> None:
+    """The figures, for programs or for people."""
+    from h2q.train.snapshot import line
+    from tui.sanitise import clean_line
+
+    if as_json:
+        print(line(result), end="", flush=True)
+        return
+    parts = [("mixed", "bpb_mean"), ("core alone", "bpb_core"), ("recall alone", "bpb_recall")]
+    shown = [f"{name} {result[key]:.4f}" for name, key in parts if result[key] is not None]
+    what = f"{result['run']} step {result['step']}, {result['mode']}, {result['bytes']:,} bytes"
+    print(clean_line(f"{what}: {', '.join(shown)} bits/byte, {result['seconds']} s"), flush=True)
