@@ -1,4 +1,4 @@
-"""Tiny models of every core and form, in float64, with every zero-initialised path opened: what the laws are tested on."""
+"""Tiny models of every core, in float64, with every zero-initialised path opened: what the laws are tested on."""
 
 from typing import Any
 
@@ -54,3 +54,8 @@ def fresh(model: H2Q, lanes: int) -> State:
 def text(lanes: int, length: int, seed: int = 1) -> torch.Tensor:
     """Random bytes from a small alphabet, so that n-grams and keys repeat."""
     return torch.randint(0, 12, (lanes, length), generator=torch.Generator().manual_seed(seed))
+
+
+def close(got: torch.Tensor, want: torch.Tensor, within: float = 1e-9) -> None:
+    """Assert equality to an absolute tolerance, shapes and types included."""
+    torch.testing.assert_close(got, want, rtol=0.0, atol=within)

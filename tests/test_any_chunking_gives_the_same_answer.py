@@ -5,15 +5,14 @@ import torch
 
 from h2q.model import H2Q, materialise, observe
 from h2q.state import State, flatten, gather
-from tests.cores import CASES, build, fresh, text
+from tests.cores import CASES, build, close, fresh, text
 
-CLOSE = {"rtol": 0.0, "atol": 1e-9}
 LENGTH = 45
 
 
 def same_state(a: State, b: State) -> None:
     for name, tensor in flatten(a).items():
-        torch.testing.assert_close(tensor, flatten(b)[name], **CLOSE)
+        close(tensor, flatten(b)[name])
 
 
 @pytest.fixture(params=list(CASES))
@@ -35,7 +34,7 @@ def test_chunks_of_any_size_and_single_bytes(model: H2Q) -> None:
     whole, end = read(model, data, [])
     for cuts in ([1, 4, 21], [16, 32], list(range(1, LENGTH))):
         logits, state = read(model, data, cuts)
-        torch.testing.assert_close(logits, whole, **CLOSE)
+        close(logits, whole)
         same_state(state, end)
 
 
@@ -45,13 +44,13 @@ def test_ragged_rows_leave_each_lane_where_it_stopped(model: H2Q) -> None:
     whole, end = read(model, data, [])
     logits, _, state = model(data, fresh(model, 3), lengths)
     for lane, length in enumerate(lengths.tolist()):
-        torch.testing.assert_close(logits[lane, :length], whole[lane, :length], **CLOSE)
+        close(logits[lane, :length], whole[lane, :length])
         row = torch.tensor([lane])
         _, _, alone = model(data[lane : lane + 1, :length], fresh(model, 1))
         same_state(gather(state, row), alone)
         if length < LENGTH:
             rest, _, state_end = model(data[lane : lane + 1, length:], gather(state, row))
-            torch.testing.assert_close(rest[0], whole[lane, length:], **CLOSE)
+            close(rest[0], whole[lane, length:])
             same_state(state_end, gather(end, row))
 
 
@@ -62,7 +61,7 @@ def test_peeking_and_observing_is_reading(model: H2Q) -> None:
     state = fresh(model, 2)
     for t in range(20):
         logits, _, state = model.peek(state)
-        torch.testing.assert_close(logits, whole[:, t], **CLOSE)
+        close(logits, whole[:, t])
         state = observe(state, data[:, t])
     same_state(state, end)
 
@@ -70,7 +69,7 @@ def test_peeking_and_observing_is_reading(model: H2Q) -> None:
 @torch.no_grad()
 def test_materialised_maps_are_the_same_function(model: H2Q) -> None:
     data = text(2, 20)
-    torch.testing.assert_close(materialise(model)(data, fresh(model, 2))[0], read(model, data, [])[0], **CLOSE)
+    close(materialise(model)(data, fresh(model, 2))[0], read(model, data, [])[0])
 
 
 @torch.no_grad()
@@ -79,5 +78,5 @@ def test_lanes_do_not_see_each_other(model: H2Q) -> None:
     whole, end = read(model, data, [])
     order = torch.tensor([2, 0, 1])
     logits, state = read(model, data[order], [7])
-    torch.testing.assert_close(logits, whole[order], **CLOSE)
+    close(logits, whole[order])
     same_state(state, gather(end, order))

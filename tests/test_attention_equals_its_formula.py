@@ -1,4 +1,4 @@
-"""Quaternion attention against its formula, written with loops; relative positions; norms; plain attention as a case."""
+"""Quaternion attention against its formula in loops; relative positions; norms; plain attention as a special case."""
 
 import math
 
@@ -49,7 +49,8 @@ def formula(attention: QuaternionAttention, x: torch.Tensor) -> torch.Tensor:
             if attention.phase == "prototype":
                 y = y / (y.square().sum(0) + 1e-6).sqrt() * y[:1]
             out[t, :, h] = y
-    return attention.out(out.reshape(len(x), WIDTH))
+    merged: torch.Tensor = attention.out(out.reshape(len(x), WIDTH))
+    return merged
 
 
 @torch.no_grad()
@@ -59,7 +60,7 @@ def test_attention_with_carried_state_equals_the_formula(phase: str, chunks: lis
     attention = layer(phase)
     x = torch.randn(sum(chunks), WIDTH, dtype=torch.float64)
     state, outputs = attention.zeros(1), []
-    for part in x.split(chunks):
+    for part in torch.split(x, chunks):
         y, state = attention(part[None], state, None)
         outputs.append(y[0])
     torch.testing.assert_close(torch.cat(outputs), formula(attention, x), rtol=0, atol=1e-9)

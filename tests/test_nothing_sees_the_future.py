@@ -1,4 +1,4 @@
-"""Causality of every core: byte t moves no logit at or before t, across chunk boundaries; and the past does reach far."""
+"""Causality of every core: byte t moves no logit up to t, across chunk boundaries; and the past does reach far."""
 
 import pytest
 import torch
