@@ -53,6 +53,15 @@ def small(value: float | None) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def figure(value: float | None) -> str:
+    """A norm or an energy: 0.212, 3.42, 1.2e-4; the same width while it stays in its range."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value and not 1e-3 <= abs(value) < 1e4:
+        return small(value)
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:,.2f}"
+
+
 def clock(seconds: float | None) -> str:
     """Elapsed time, as on a clock: 00:12:41."""
     whole = max(0, int(seconds)) if seconds is not None and math.isfinite(seconds) else 0
@@ -78,7 +87,7 @@ def duration(seconds: float | None) -> str:
 def age(seconds: float | None) -> str:
     """How long ago: just now, 40 s ago, 12 min ago, 3.4 h ago."""
     if seconds is None or not math.isfinite(seconds):
-        return "never"
+        return "not yet"
     if seconds < 1:
         return "just now"
     return f"{seconds:.0f} s ago" if seconds < 100 else f"{duration(seconds)} ago"

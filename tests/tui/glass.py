@@ -1,0 +1,28 @@
+"""What a person sees: the screen as text, and waiting for it to say something."""
+
+from typing import Any
+
+from textual.app import App
+from textual.pilot import Pilot
+
+
+def rows(app: App[Any]) -> list[str]:
+    """The rows of the screen in front, as text."""
+    strips = app.screen._compositor.render_strips(app.screen.size)
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def text(app: App[Any]) -> str:
+    """The whole screen as text."""
+    return "\n".join(rows(app))
+
+
+async def sees(pilot: Pilot[Any], *wanted: str, seconds: float = 8.0) -> str:
+    """Wait until every wanted text is on the screen; the screen. Fails with the screen after the deadline."""
+    loop_clock = pilot.app._loop.time if pilot.app._loop is not None else None
+    assert loop_clock is not None
+    deadline = loop_clock() + seconds
+    while not all(one in (shown := text(pilot.app)) for one in wanted):
+        assert loop_clock() < deadline, f"{[one for one in wanted if one not in shown]} not in:\n{shown}"
+        await pilot.pause(0.02)
+    return shown

@@ -1,0 +1,153 @@
+"""One viewer of one run: polls the bridge, keeps what was seen, sends commands, knows whether the engine lives.
+
+    Feed (bridge) --facts--> Session.tick --> Seen          Session.ask("save") --> Feed --reply--> a notice
+
+Screens get a session and nothing else, so a demo or a test gives them an invented one. A viewer never owns the run: it
+may ask the engine to stop, and it may go.
+"""
+
+import os
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tui.conversation import Conversation
+from tui.sanitise import clean_line
+from tui.seen import Seen, number, words
+
+Fact = dict[str, Any]
+
+LOG_LINES = 8
+LOG_BYTES = 16_384
+
+
+class Feed(Protocol):
+    """Where facts come from and commands go; `tui.bridge.Bridge` is one."""
+
+    @property
+    def link(self) -> str: ...
+    def poll(self) -> list[Fact]: ...
+    def send(self, verb: str, **fields: Any) -> int | None: ...
+    def read_along(self, lane: int | None) -> None: ...
+    def close(self) -> None: ...
+
+
+class Session:
+    """What a screen shows and may ask for.
+
+    Args:
+        run_dir: the run's folder.
+        feed: facts and commands.
+        conversation: the talk and the samples.
+        control: whether this viewer may pause, save and stop the run.
+        engine: the engine's process if this viewer's command started it.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        feed: Feed,
+        conversation: Conversation,
+        *,
+        control: bool,
+        engine: "subprocess.Popen[bytes] | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run_dir, self.feed, self.conversation = run_dir, feed, conversation
+        self.control, self.engine, self.clock = control, engine, clock
+        self.seen = Seen(run=clean_line(run_dir.name))
+        self.fresh: deque[tuple[str, str]] = deque(maxlen=50)
+        """Notices (level, sentence) that nobody has shown yet."""
+        self.frozen = False
+        self._asked: dict[int, str] = {}
+
+    @property
+    def state(self) -> str:
+        """The word for the corner: a status of the engine, or "starting", or "gone"."""
+        over = self.seen.status in ("finished", "stopped")
+        dead = self.engine is not None and self.engine.poll() is not None
+        link = self.feed.link
+        if (dead and link != "live") or (link == "gone" and self.engine is None):
+            return self.seen.status if over else "gone"
+        return self.seen.status if link in ("live", "file") else "starting"
+
+    @property
+    def alive(self) -> bool:
+        """Whether an engine is there to be left running."""
+        return self.feed.link == "live" or (self.engine is not None and self.engine.poll() is None)
+
+    def tick(self) -> None:
+        """Take what has arrived and go on talking."""
+        now = self.clock()
+        for fact in self.feed.poll():
+            if fact.get("event") == "reply":
+                self._answered(fact)
+                continue
+            if fact.get("event") == "notice":
+                self.fresh.append((words(fact, "level"), words(fact, "text")))
+            self.seen.take(fact, now - _age(fact) if fact.get("event") == "saved" else now)
+        self.talk(now)
+
+    def talk(self, now: float | None = None) -> None:
+        """Only the talker: what a reply needs between two ticks."""
+        learning = self.state == "learning" and bool(self.seen.step) and not self.frozen
+        self.conversation.tick(self.clock() if now is None else now, may_sample=learning)
+
+    def ask(self, verb: str, **fields: Any) -> bool:
+        """Send a command; a refusal becomes a notice. False if no engine listens, which is a notice too."""
+        identity = self.feed.send(verb, **fields)
+        if identity is None:
+            self.fresh.append(("warning", f"No engine listens: {verb} was not sent."))
+            return False
+        self._asked[identity] = verb
+        return True
+
+    def feed_talk(self, text: str, masked: bool) -> None:
+        """Give words of the conversation to the engine's chat lane; the model's own are masked."""
+        self.ask("feed", text=text + "\n", masked=masked)
+
+    def read_lane(self, change: int) -> None:
+        """Read along with another lane."""
+        lanes = self.seen.lanes or int(number(self.seen.start, "lanes") or 1)
+        self.seen.lane = (self.seen.lane + change) % max(1, lanes)
+        self.seen.passages.clear()
+        self.feed.read_along(self.seen.lane)
+
+    def log_tail(self) -> list[str]:
+        """The last lines of the engine's log, safe; empty if there is none."""
+        try:
+            with (self.run_dir / "engine.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [clean_line(line) for line in text.splitlines() if line.strip()][-LOG_LINES:]
+
+    def resume_command(self) -> str:
+        """What to type to go on."""
+        return f"python main.py train --run {self.seen.run} --resume"
+
+    def close(self) -> None:
+        """Leave: the run goes on without us."""
+        self.conversation.close()
+        self.feed.close()
+
+    def _answered(self, reply: Fact) -> None:
+        identity = reply.get("id")
+        verb = self._asked.pop(identity, "") if isinstance(identity, int) else ""
+        if reply.get("ok") is not True and verb:
+            self.fresh.append(("warning", f"{verb}: {words(reply, 'error') or 'refused'}"))
+        elif verb == "save":
+            self.fresh.append(("info", "Saving."))
+
+
+def _age(fact: Fact) -> float:
+    """Seconds since a checkpoint was written, which may be long before this viewer came."""
+    try:
+        return max(0.0, time.time() - os.stat(str(fact.get("path", ""))).st_mtime)
+    except (OSError, ValueError):
+        return 0.0
