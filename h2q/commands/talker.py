@@ -1,11 +1,12 @@
 """`talker` (hidden): the process that speaks with a run's weights; JSON lines on standard input and output."""
 
 import argparse
+import json
 import signal
 import time
 from collections.abc import Sequence
 
-from h2q.commands.arguments import need_torch, tell
+from h2q.commands.arguments import need_torch, refusals, tell
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,4 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.train.voice import open_voice
 
     seed = time.time_ns() % 2**31 if args.seed is None else args.seed
-    return talk(open_voice(args.run, tell), seed)
+    try:
+        voice = open_voice(args.run, tell)
+    except refusals() as error:  # whoever started us reads events, not stderr
+        print(json.dumps({"event": "error", "text": str(error)}), flush=True)
+        raise
+    return talk(voice, seed)

@@ -67,8 +67,9 @@ class Engine:
             self.prepare()
             reason = self.loop()
             self.keep()
+            self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
             self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
-            self.stay(reason, linger)
+            self.stay(linger)
         finally:
             if hasattr(self, "lanes"):
                 self.lanes.close()
@@ -234,9 +235,8 @@ class Engine:
             return
         self.herald.tell(Replica(steps, str(self.publisher.path)))
 
-    def stay(self, reason: str, linger: float) -> None:
+    def stay(self, linger: float) -> None:
         """Serve viewers after the end: chat goes on with the last weights. Nobody there for `linger` seconds: leave."""
-        self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
         left = time.monotonic() + linger
         while linger and not self.signals.reason and not self.stopped and time.monotonic() < left:
             if self.board.viewers:
