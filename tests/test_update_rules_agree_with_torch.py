@@ -1,0 +1,78 @@
+"""Our update rules against torch's own optimizers, and the second-moment ramp."""
+
+import pytest
+import torch
+
+from h2q.optim.adamw import ramp, update, update_rows
+
+BETA1, BETA2, RATE = 0.9, 0.99, 0.05
+
+
+def test_dense_update_with_constant_beta2_is_torch_adamw() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(4, 3), torch.nn.Parameter(torch.zeros(4, 3))
+    theirs.data.copy_(ours)
+    oracle = torch.optim.AdamW([theirs], lr=RATE, betas=(BETA1, BETA2), eps=1e-8, weight_decay=0.1)
+    m, v = torch.zeros_like(ours), torch.zeros_like(ours)
+    for step in range(1, 20):
+        gradient = torch.randn(4, 3)
+        theirs.grad = gradient.clone()
+        oracle.step()
+        update(
+            [ours],
+            [gradient],
+            [m],
+            [v],
+            step=step,
+            rate=RATE,
+            beta1=BETA1,
+            beta2=BETA2,
+            correction2=1 - BETA2**step,
+            eps=1e-8,
+            decay=0.1,
+        )
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_row_update_with_constant_betas_is_torch_sparse_adam() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(6, 3), torch.nn.Parameter(torch.zeros(6, 3))
+    theirs.data.copy_(ours)
+    oracle = torch.optim.SparseAdam([theirs], lr=RATE, betas=(BETA1, BETA2), eps=1e-8)
+    m, v = torch.zeros_like(ours), torch.zeros_like(ours)
+    for step in range(1, 20):
+        rows = torch.unique(torch.randint(0, 6, (3,)))
+        gradient = torch.randn(len(rows), 3)
+        theirs.grad = torch.sparse_coo_tensor(rows[None], gradient, (6, 3), check_invariants=True)
+        oracle.step()  # type: ignore[no-untyped-call]  # torch leaves this one without types
+        before = ours.clone()
+        update_rows(
+            ours,
+            rows,
+            gradient,
+            m,
+            v,
+            step=step,
+            rate=RATE,
+            beta1=BETA1,
+            beta2=BETA2,
+            correction2=1 - BETA2**step,
+            eps=1e-8,
+        )
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+        untouched = [row for row in range(6) if row not in rows.tolist()]
+        assert torch.equal(ours[untouched], before[untouched])
+
+
+def test_the_first_step_of_the_ramp_is_sign_descent() -> None:
+    w, g = torch.zeros(3), torch.tensor([1e-3, -5.0, 20.0])
+    update([w], [g], [torch.zeros(3)], [torch.zeros(3)], step=1, rate=RATE, beta1=BETA1, beta2=ramp(1, 0.9995))
+    torch.testing.assert_close(w, -RATE * g.sign(), rtol=1e-5, atol=0)
+
+
+def test_the_ramp_rises_to_its_limit() -> None:
+    values = [ramp(step, 0.9995) for step in (1, 2, 10, 1000, 10**9)]
+    assert values[0] == 0.0
+    assert values == sorted(values)
+    assert values[-1] == 0.9995
+    assert values[2] == pytest.approx(1 - 10**-0.8)
