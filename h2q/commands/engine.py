@@ -45,7 +45,11 @@ def in_foreground(run: Run, order: Order, ui: str) -> int:
         "json": lambda: JsonSink(sys.stdout),
         "none": NullSink,
     }
-    return operate(run, order, [sinks[ui]()], 0.0)
+    try:
+        return operate(run, order, [sinks[ui]()], 0.0)
+    except refusals():
+        run.discard()
+        raise
 
 
 def operate(run: Run, order: Order, sinks: Sequence[Sink], linger: float) -> int:

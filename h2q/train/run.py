@@ -151,6 +151,17 @@ class Run:
                 os.close(descriptor)
         self._metrics = self._lock = None
 
+    def discard(self) -> None:
+        """Take a run away that never began: no fact, no save."""
+        if self.offset() == 0 and not self.checkpoints.exists():
+            for path in (
+                *self.folder.glob(".run.json-*"),
+                *map(self.folder.joinpath, ("run.json", "lock", "engine.log")),
+            ):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
+
     def touched(self) -> float:
         """When something was last written, in seconds since 1970."""
         return max(
