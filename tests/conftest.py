@@ -1,6 +1,7 @@
 """What the tests of the command line share: a folder of their own, a small text, the smallest whole model."""
 
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -9,7 +10,11 @@ from typing import Any
 
 import pytest
 
-import main
+# Before torch loads: tiny tensors gain nothing from a second thread, and a spinning one starves whoever shares the core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import main  # noqa: E402  # the environment first
 
 SENTENCE = "the sea was calm and a small boat went over it to an island where nobody lived but birds of many kinds \n é"
 SETTINGS = """width=16 attention.heads=1 attention.window=16 delta.heads=1 ngram.rows_log2=6 ngram.dim=8
@@ -25,6 +30,13 @@ def text_of(size: int, seed: int = 0) -> bytes:
     """Something to read: words in random order, the same for the same seed."""
     chooser, words = random.Random(seed), SENTENCE.split(" ")
     return " ".join(chooser.choice(words) for _ in range(size // 2)).encode()[:size]
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default stream asks nobody, and the user's cache stays as it is."""
+    monkeypatch.setenv("H2Q_OFFLINE", "1")
+    monkeypatch.setenv("H2Q_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
