@@ -16,6 +16,7 @@ from tui import units
 from tui.sanitise import clean
 from tui.seen import number
 
+ENDED = "The talker has ended."
 SAMPLE_SECONDS = 10.0
 TURNS = 200
 SAMPLES = 20
@@ -158,8 +159,11 @@ class Conversation:
         return self._speaker
 
     def _say_next(self) -> None:
-        if self._waiting and self._speaker is not None and not self._speaker.pending:
-            self._speaker.say(self._waiting.popleft(), temperature=self.temperature)
+        speaker = self._speaker
+        if not self._waiting or speaker is None or speaker.pending:
+            return
+        if not speaker.say(self._waiting.popleft(), temperature=self.temperature):
+            self._take({"event": "error", "text": ENDED, "ended": True})
 
     def _take(self, event: dict[str, Any]) -> None:
         self.changes += 1
@@ -167,7 +171,7 @@ class Conversation:
         self.step = int(step) if step is not None else self.step
         self.age = age if age is not None else self.age
         if event.get("event") == "error":
-            self._fail(clean(str(event.get("text", "The talker failed."))))
+            self._fail(clean(str(event.get("text") or ENDED)))
             if event.get("ended"):
                 self._lose_speaker()
             return
@@ -183,14 +187,14 @@ class Conversation:
     def _finish(self, turn: Turn, said: bool) -> None:
         turn.done = True
         if said and self.learn and self.feed is not None and turn.text:
-            self.feed(turn.text, True)
+            self.feed(turn.text + "\n", True)
 
     def _open(self, turns: deque[Turn]) -> Turn | None:
         """The oldest utterance of the model that has not ended."""
         return next((turn for turn in turns if turn.who == "model" and not turn.done), None)
 
     def _lose_speaker(self) -> None:
-        self.failed = "The talker has ended."
+        self.failed = ENDED
         if self._speaker is not None:
             self._speaker.close()
         self._speaker = None

@@ -63,7 +63,7 @@ class Session:
         self.fresh: deque[tuple[str, str]] = deque(maxlen=50)
         """Notices (level, sentence) that nobody has shown yet."""
         self.frozen = False
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, tuple[str, Callable[[Fact], None] | None]] = {}
 
     @property
     def state(self) -> str:
@@ -89,6 +89,8 @@ class Session:
                 continue
             if fact.get("event") == "notice":
                 self.fresh.append((words(fact, "level"), words(fact, "text")))
+            if fact.get("event") in ("start", "hello"):
+                self._meet(fact)
             self.seen.take(fact, now - _age(fact) if fact.get("event") == "saved" else now)
         self.talk(now)
 
@@ -97,18 +99,33 @@ class Session:
         learning = self.state == "learning" and bool(self.seen.step) and not self.frozen
         self.conversation.tick(self.clock() if now is None else now, may_sample=learning)
 
-    def ask(self, verb: str, **fields: Any) -> bool:
-        """Send a command; a refusal becomes a notice. False if no engine listens, which is a notice too."""
+    def ask(self, verb: str, then: Callable[[Fact], None] | None = None, **fields: Any) -> bool:
+        """Send a command; `then` gets the reply, and without it a refusal becomes a notice.
+
+        False if no engine listens, which is a notice too.
+        """
         identity = self.feed.send(verb, **fields)
         if identity is None:
             self.fresh.append(("warning", f"No engine listens: {verb} was not sent."))
             return False
-        self._asked[identity] = verb
+        self._asked[identity] = (verb, then)
         return True
 
     def feed_talk(self, text: str, masked: bool) -> None:
         """Give words of the conversation to the engine's chat lane; the model's own are masked."""
-        self.ask("feed", text=text + "\n", masked=masked)
+        self.ask("feed", text=text, masked=masked)
+
+    def learn(self, on: bool) -> None:
+        """Ask the engine to learn from the conversation, or to stop it; the answer is a note in the talk."""
+        word = "on" if on else "off"
+
+        def answered(reply: Fact) -> None:
+            if reply.get("ok") is True:
+                self.conversation.learn = on
+            refused = words(reply, "error") or "The engine refused."
+            self.conversation.note(f"Learning is {word}." if reply.get("ok") is True else refused)
+
+        self.ask("set", answered, key="learn", value=word)
 
     def read_lane(self, change: int) -> None:
         """Read along with another lane."""
@@ -136,10 +153,18 @@ class Session:
         self.conversation.close()
         self.feed.close()
 
+    def _meet(self, fact: Fact) -> None:
+        """A run that was started with learning from chat learns from ours."""
+        start = fact.get("start", fact)
+        if isinstance(start, dict) and self.conversation.feed is not None:
+            self.conversation.learn = start.get("learn") is True
+
     def _answered(self, reply: Fact) -> None:
         identity = reply.get("id")
-        verb = self._asked.pop(identity, "") if isinstance(identity, int) else ""
-        if reply.get("ok") is not True and verb:
+        verb, then = self._asked.pop(identity, ("", None)) if isinstance(identity, int) else ("", None)
+        if then is not None:
+            then(reply)
+        elif verb and reply.get("ok") is not True:
             self.fresh.append(("warning", f"{verb}: {words(reply, 'error') or 'refused'}"))
         elif verb == "save":
             self.fresh.append(("info", "Saving."))

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,14 +43,19 @@ class Talker:
         """The verbs not answered to the end yet, oldest first."""
         self.ready = False
         self._torn = b""
-        self._process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=None if env is None else dict(env),
-            start_new_session=True,  # ctrl+c in the terminal stops a reply, not the talker
-        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process: see close
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=None if env is None else dict(env),
+                start_new_session=True,  # ctrl+c in the terminal stops a reply, not the talker
+            )
+        except OSError:
+            self._errors.close()
+            raise
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
 
@@ -109,6 +115,7 @@ class Talker:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._errors.close()
 
     def _ask(self, verb: str, **fields: Any) -> bool:
         if not self._write({"verb": verb, **fields}):
@@ -139,4 +146,11 @@ class Talker:
             return []
         verb, self.ready = (self.pending[0] if self.pending else None), False
         self.pending.clear()
-        return [{"event": "error", "text": "The talker has ended.", "ended": True, "verb": verb}]
+        return [{"event": "error", "text": f"The talker has ended{self._why()}.", "ended": True, "verb": verb}]
+
+    def _why(self) -> str:
+        """The last line it wrote to its errors, if any."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return f": {said[-1].rstrip('.')}" if said else ""

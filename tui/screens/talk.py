@@ -99,5 +99,4 @@ def _learn(session: Session, rest: str) -> None:
     if rest not in ("on", "off"):
         session.conversation.note("/learn on, or /learn off")
         return
-    session.conversation.learn = rest == "on"
-    session.conversation.note(f"Learning from this conversation is {rest}.")
+    session.learn(rest == "on")

@@ -1,0 +1,47 @@
+"""A tiny talker for tests, speaking the real one's lines: `python -m tests.tui.talker [REPLY]`; no model, no torch.
+
+It answers `say` with the reply (default: what was said, backwards), in pieces; `slow` in the text waits for `stop`.
+"""
+
+import json
+import sys
+from typing import Any
+
+
+def tell(event: str, **fields: Any) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def asked() -> dict[str, Any]:
+    """The next request; the end of input ends us."""
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def answer(request: dict[str, Any], reply: str | None) -> None:
+    text = reply if reply is not None else str(request.get("text", ""))[::-1] or "a sample"
+    for i in range(0, len(text), 3):
+        tell("text", text=text[i : i + 3], step=774, age=0.5)
+    if "slow" in str(request.get("text", "")):
+        while asked()["verb"] != "stop":
+            pass
+    tell("done", bytes=len(text), seconds=0.01, step=774)
+
+
+def main(reply: str | None) -> None:
+    tell("ready", step=774, age=0.5)
+    while True:
+        request = asked()
+        if request.get("text") == "die":
+            sys.exit(1)
+        if request.get("text") == "fail":
+            tell("error", text="No weights were published yet.")
+        elif request["verb"] in ("say", "sample"):
+            answer(request, reply)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else None)
