@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-# Before torch loads: tiny tensors gain nothing from a second thread, and a spinning one starves whoever shares the core.
+# Before torch loads: tiny tensors gain nothing from a second thread, and a spinning one starves its neighbours.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import main  # noqa: E402  # the environment first
+import main  # the environment first
 
 SENTENCE = "the sea was calm and a small boat went over it to an island where nobody lived but birds of many kinds \n é"
 SETTINGS = """width=16 attention.heads=1 attention.window=16 delta.heads=1 ngram.rows_log2=6 ngram.dim=8
@@ -80,7 +80,7 @@ class Ear:
 
     lost: str | None = None
 
-    def __init__(self, act: Callable[[dict[str, Any]], None] = lambda fact: None) -> None:
+    def __init__(self, act: Callable[[dict[str, Any]], object] = lambda fact: None) -> None:
         self.told: list[dict[str, Any]] = []
         self.act = act
 
