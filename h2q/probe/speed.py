@@ -1,0 +1,68 @@
+"""How fast this machine trains: contenders take turns on the same text, so that a slow minute hits all of them.
+
+    step A, step B, step C, step A, step B, ...  ->  seconds of each step  ->  medians and ratios
+
+An absolute time on a shared machine means little; the ratio of two contenders timed in turn means a lot. Every step
+is a whole training step: score, backward, update, write.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from h2q.train.config import RunConfig, Setting, resolve
+from h2q.train.trainer import Trainer
+from stream.lanes import Batch, open_lanes
+
+FORMS = ("bank", "factors", "einsum")
+PRESETS = ("tiny", "small")
+
+
+class Contender(NamedTuple):
+    """A name and the run it stands for."""
+
+    name: str
+    config: RunConfig
+
+
+def forms(preset: str) -> list[Contender]:
+    """The same preset with its maps formed once a step, contracted twice a map, and as the prototype did it."""
+    return [Contender(form, resolve(preset, None, [Setting("structure.form", form, "bench")])) for form in FORMS]
+
+
+def presets() -> list[Contender]:
+    """The sizes for a CPU."""
+    return [Contender(name, resolve(name)) for name in PRESETS]
+
+
+def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
+    """Micro-batches of what every machine has: the sources of its Python."""
+    lanes = open_lanes(["python:"], lanes=config.train.lanes, chunk=config.train.chunk, warn=warn)
+    while (batch := lanes.next(10.0)) is not None:
+        yield batch
+
+
+def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Seconds of `rounds` steps of each, in turn after one step of warm-up, and bytes per second at the median."""
+    drivers = [(one.name, Trainer(one.config, one.config.train.lanes), text(one.config, warn)) for one in contenders]
+    seconds: dict[str, list[float]] = {name: [] for name, _, _ in drivers}
+    read: dict[str, int] = {}
+    for turn in range(rounds + 1):
+        for name, trainer, reading in drivers:
+            batch = next(reading)
+            began = time.perf_counter()
+            trainer.step(batch)
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+            read[name] = batch.bytes_BT.size
+    return {
+        name: {"seconds": times, "bytes_per_s": read[name] / statistics.median(times)}
+        for name, times in seconds.items()
+    }
+
+
+def ratio(found: dict[str, dict[str, Any]], fast: str, slow: str) -> float:
+    """How many times as fast, as the median of the ratios round by round."""
+    pairs = zip(found[slow]["seconds"], found[fast]["seconds"], strict=True)
+    return float(statistics.median(b / a for b, a in pairs))
