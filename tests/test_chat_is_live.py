@@ -149,10 +149,10 @@ class Process:
 
 
 def test_a_run_that_is_talked_to_is_bit_identical_and_its_weights_get_newer(h2q: Command, here: Path) -> None:
-    (here / "a.txt").write_bytes(text_of(64_000))
+    (here / "a.txt").write_bytes(text_of(32_000))
     run, order = begun(parser().parse_args(["a.txt", *SMALLEST, "--run", "talked"]))
     talked = threading.Event()
-    ear = Ear(lambda fact: fact["event"] == "step" and talked.wait(0.05))  # in no hurry before it was talked to
+    ear = Ear(lambda fact: fact["event"] == "step" and talked.wait(0.1))  # in no hurry before it was talked to
     codes: list[int] = []
     engine = threading.Thread(target=lambda: codes.append(operate(run, order, [ear], 0.0)))
     engine.start()
@@ -174,7 +174,7 @@ def test_a_run_that_is_talked_to_is_bit_identical_and_its_weights_get_newer(h2q:
     assert codes == [0]
     assert h2q("train", "a.txt", *SMALLEST, "--run", "alone", "--ui", "none") == 0
     assert steps_of(here / "runs/alone") == steps_of(run.folder)
-    assert len(steps_of(run.folder)) == 500
+    assert len(steps_of(run.folder)) == 250
 
 
 def test_chat_in_a_pipe_prints_the_reply_and_nothing_else(h2q: Command, text: Path) -> None:
