@@ -23,7 +23,7 @@ from h2q.train.config import RunConfig, Setting, resolve
 
 TORCH = (2, 11)
 ENVIRONMENT = "H2Q_"
-RESERVED = ("H2Q_RUNS", "H2Q_CACHE", "H2Q_OFFLINE")
+RESERVED = ("H2Q_RUNS", "H2Q_CACHE", "H2Q_OFFLINE", "H2Q_SOURCES")
 """Environment names that are not settings."""
 REFUSALS = {
     "h2q.config": "ConfigError",

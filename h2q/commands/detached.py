@@ -4,6 +4,7 @@ train --detach  ->  main.py engine RUN (stdin: the data pipe or nothing, output:
 train --ui tui  ->  the same, then the screen; data on stdin goes to the engine, the keys come from /dev/tty
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ LINGER_SECONDS = 30.0
 
 def watch_engine(run: Run, order: Order, screen: bool) -> int:
     """Start the engine of a run, then show the screen or return; the exit code."""
-    process = start_engine(run, data="-" in order.sources, linger=LINGER_SECONDS if screen else 0.0)
+    process = start_engine(run, order, linger=LINGER_SECONDS if screen else 0.0)
     if not screen:
         code = wait_until_up(run, process)
         if code is not None:
@@ -44,9 +45,12 @@ def verb(*words: str) -> list[str]:
     return [sys.executable, str(Path(__file__).parents[2] / "main.py"), *words]
 
 
-def start_engine(run: Run, data: bool, linger: float) -> "subprocess.Popen[bytes]":
-    """Start `main.py engine`; with `data` our stdin becomes its stdin and ours the terminal, if there is one."""
-    pipe = os.dup(0) if data else None
+def start_engine(run: Run, order: Order, linger: float) -> "subprocess.Popen[bytes]":
+    """Start `main.py engine`; if it reads `-` our stdin becomes its stdin and ours the terminal, if there is one.
+
+    The sources travel in its environment, which only their owner can read: run.json keeps no password.
+    """
+    pipe = os.dup(0) if "-" in order.sources else None
     if pipe is not None and not os.isatty(0):
         take_terminal()
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -57,7 +61,7 @@ def start_engine(run: Run, data: bool, linger: float) -> "subprocess.Popen[bytes
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")},
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, "H2Q_SOURCES": json.dumps(order.sources)},
         )
     except OSError as error:
         raise Refusal(f"The engine cannot be started: {error.strerror}.") from None

@@ -7,10 +7,12 @@ The socket opens before torch loads, so that a screen has something to hold on t
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     run = Run(args.folder)
     order = Order.read(run.document)
+    sources = json.loads(os.environ.pop("H2Q_SOURCES", "null"))
+    if sources is not None:
+        order = replace(order, sources=tuple(sources))
     return operate(run, order, [], args.linger)
 
 

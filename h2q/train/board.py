@@ -48,7 +48,8 @@ class Board:
 
     def __init__(self, path: Path, hello: Callable[[], dict[str, Any]], verbs: Iterable[str]):
         self.path, self.hello, self.verbs = path, hello, frozenset(verbs)
-        self.tables: tuple[int, dict[str, Any]] | None = None
+        self.tables: tuple[int | None, dict[str, Any]] | None = None
+        """Descriptor (None: not to be had here) and layout of the recall tables."""
         self.mailbox: deque[Outgoing] = deque()
         self.replies: deque[tuple[Viewer, bytes]] = deque()
         self.inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()

@@ -6,7 +6,6 @@ Promises: viewers never slow it or stop it; every way to end saves first (second
 run is the run it would have been, facts included. The caller holds the run's lock and has opened the socket.
 """
 
-import mmap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +14,11 @@ import torch
 
 from checkpoints.format import CheckpointError
 from checkpoints.store import newest
-from h2q.config import to_dict
-from h2q.recall_tables import layout
 from h2q.train import portrait
 from h2q.train.board import Board, Command
 from h2q.train.herald import Herald
 from h2q.train.order import Order
-from h2q.train.replica import Publisher, config_hash, shared_memory
+from h2q.train.replica import Publisher
 from h2q.train.run import Run
 from h2q.train.saving import Saving, restore
 from h2q.train.signals import Signals
@@ -46,9 +43,7 @@ class Engine:
         self.lanes: Prefetch
         self.trainer: Trainer
         self.saving = Saving(run, order.config, herald)
-        self.publisher = Publisher(run.live, {"config": config_hash(to_dict(order.config.model))})
-        self.tables: mmap.mmap | None = None
-        self.tables_fd: int | None = None
+        self.publisher = Publisher(run.live, order.config.model)
         # progress
         self.tally = Tally()
         self.cursor: dict[str, Any] = {}
@@ -70,7 +65,12 @@ class Engine:
             self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
             self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
             self.stay(linger)
+        except Exception:
+            if self.herald.start:
+                self.herald.tell(portrait.end(self.run, self.trainer, self.tally, "failed", self.resumed))
+            raise
         finally:
+            self.publisher.close()
             if hasattr(self, "lanes"):
                 self.lanes.close()
             self.saving.writer.wait()
@@ -113,12 +113,8 @@ class Engine:
         """The trainer, its recall tables in memory a talker can map."""
         config = self.order.config
         torch.set_num_threads(config.train.threads or torch.get_num_threads())
-        if config.model.recall.enabled:
-            size = layout(config.model.recall, self.lanes.count).nbytes
-            self.tables, self.tables_fd = shared_memory(size)
-            if self.tables_fd is not None:
-                self.board.tables = (self.tables_fd, {"bytes": size, "lanes": self.lanes.count})
-        self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=self.tables)
+        buffer = self.publisher.share_tables(self.lanes.count, self.board)
+        self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=buffer)
 
     # The loop.
 
@@ -228,8 +224,6 @@ class Engine:
             return
         try:
             self.publisher.write(steps, self.trainer.replica())
-            if self.tables is not None and self.tables_fd is None:
-                self.publisher.copy_tables(self.tables)
         except OSError as error:
             self.herald.warn(f"the live weights could not be published: {error.strerror}")
             return

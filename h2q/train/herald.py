@@ -35,6 +35,7 @@ class Herald:
         self.board: Board | None = None
         self.start: dict[str, Any] = {}
         self.step = 0
+        self.unwritten = False
         self.early: list[Fact] = []
         self.status = "starting"
         self.abandoned: Callable[[], None] = lambda: None
@@ -73,11 +74,21 @@ class Herald:
         if not self.start:
             self.early.append(fact)
             return
-        self.run.append(line(fact))
+        self._write(line(fact))
         self._show(values(fact))
         early, self.early = self.early, []
         for told in early:
             self._record(told)
+
+    def _write(self, text: str) -> None:
+        """A full disk stops the file, not the run; it is said once."""
+        try:
+            self.run.append(text)
+            self.unwritten = False
+        except OSError as error:
+            if not self.unwritten:
+                self.unwritten = True
+                self.warn(f"metrics.jsonl cannot be written: {error.strerror}")
 
     def _show(self, plain: dict[str, Any]) -> None:
         for sink in list(self.sinks):

@@ -1,6 +1,6 @@
 """What a talker needs of a run that goes on: its weights and one lane's state, and the recall tables as they are.
 
-    trainer --copy at a step boundary, at most 1/s, only while wanted--> live.safetensors --> talker
+    trainer --copy at a step boundary, at most 1/s and 2% of the time, only while wanted--> live.safetensors --> talker
     recall tables: one anonymous shared file; its descriptor travels over the socket, the talker maps it read-only
                    (no such files here: live-recall.bin, a copy every 10 s)
 
@@ -11,24 +11,30 @@ change a table: it maps them privately.
 import contextlib
 import hashlib
 import json
+import math
 import mmap
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from h2q.config import ModelConfig, to_dict
+from h2q.recall_tables import layout
+from h2q.train.board import Board
+
 EVERY_SECONDS = 1.0
 TABLES_SECONDS = 10.0
+SHARE = 0.02
+"""Of the time, for publishing: a large model is shown less often."""
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: ModelConfig) -> str:
     """A short name of a model config: equal hashes, equal shapes."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def shared_memory(size: int) -> tuple[mmap.mmap, int | None]:
@@ -50,42 +56,67 @@ def map_private(descriptor: int, size: int) -> mmap.mmap:
 
 
 class Publisher:
-    """Writes replicas of a trainer's weights, and copies of its tables where they cannot be shared."""
+    """Shows a trainer's weights and tables to talkers, as long as there are any."""
 
-    def __init__(self, path: Path, about: Mapping[str, str], clock: Callable[[], float] = time.monotonic):
-        self.path, self.about, self.clock = path, dict(about), clock
+    def __init__(self, path: Path, config: ModelConfig, clock: Callable[[], float] = time.monotonic):
+        self.path, self.config, self.clock = path, config, clock
+        self.tables: mmap.mmap | None = None
+        self.shared: int | None = None
+        """Descriptor of the tables' memory; None where it cannot be handed over."""
         self.step: int | None = None
         """Step of the last replica."""
-        self._written = self._copied = -TABLES_SECONDS
+        self._next = self._next_copy = -math.inf
 
     @property
     def tables_path(self) -> Path:
         """The copy of the tables, where they are not shared."""
         return self.path.with_name("live-recall.bin")
 
+    def share_tables(self, lanes: int, board: Board) -> mmap.mmap | None:
+        """Memory for the recall tables of so many lanes, which the board hands to talkers; None with recall off."""
+        if self.config.recall.enabled:
+            size = layout(self.config.recall, lanes).nbytes
+            self.tables, self.shared = shared_memory(size)
+            board.tables = (self.shared, {"bytes": size, "lanes": lanes})
+        return self.tables
+
     def due(self, step: int) -> bool:
-        """Whether a second has passed and something was learned."""
-        return step != self.step and self.clock() - self._written >= EVERY_SECONDS
+        """Whether something was learned since the last replica, and it is time."""
+        return step != self.step and self.clock() >= self._next
 
     def write(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Publish the weights as they are now. Raises OSError when the disk will not."""
+        began = self.clock()
         beside = self.path.with_name(f".{self.path.name}-{os.getpid()}")
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        about = {**self.about, "format": "pt", "step": str(step), "time": repr(time.time())}
-        beside.write_bytes(safetensors.torch.save(plain, metadata=about))
-        beside.chmod(0o600)
+        about = {"format": "pt", "step": str(step), "time": repr(time.time()), "config": config_hash(self.config)}
+        try:
+            os.close(os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600))
+            safetensors.torch.save_file(plain, beside, metadata=about)
+            beside.chmod(0o600)
+        except safetensors.SafetensorError as error:
+            raise OSError(0, str(error)) from error
         beside.replace(self.path)
-        self.step, self._written = step, self.clock()
+        self.step, now = step, self.clock()
+        self._next = began + max(EVERY_SECONDS, (now - began) / SHARE)
+        if self.tables is not None and self.shared is None and now >= self._next_copy:
+            self.copy_tables(self.tables)
 
     def copy_tables(self, buffer: mmap.mmap) -> None:
-        """Publish the tables, at most every 10 s."""
-        if self.clock() - self._copied < TABLES_SECONDS:
-            return
+        """Publish the tables where they cannot be shared."""
         beside = self.tables_path.with_name(f".{self.tables_path.name}-{os.getpid()}")
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(buffer)
         beside.replace(self.tables_path)
-        self._copied = self.clock()
+        self._next_copy = self.clock() + TABLES_SECONDS
+
+    def close(self) -> None:
+        """Take back what was published; who speaks with it has a copy."""
+        for path in (self.path, self.tables_path):
+            path.unlink(missing_ok=True)
+        if self.shared is not None:
+            os.close(self.shared)
+            self.shared = None
 
 
 def read_replica(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -97,7 +97,7 @@ class LiveVoice(Voice):
         self.written = 0.0
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._load():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not run.alive():
                 raise RunError(f"Run {run.name} published no weights within {PATIENCE_SECONDS:.0f} s.")
             time.sleep(0.05)
 
@@ -191,5 +191,9 @@ def open_voice(text: str, warn: Any) -> Voice:
     if not (Path(text) / "manifest.json").is_file():
         run = find(text)
         if run.alive():
-            return LiveVoice(run)
+            try:
+                return LiveVoice(run)
+            except RunError:
+                if run.alive():
+                    raise  # else it has just ended: as saved, then
     return SavedVoice(saved_of(text, warn))
