@@ -181,3 +181,22 @@ def test_an_order_survives_its_run_json(here: Path) -> None:
     training = Training(here, "--bytes", "10k", "--learn", "on")
     assert Order.read(training.run.document) == training.order
     assert training.order.limits == Limits(bytes=10_000)
+
+
+def test_without_anonymous_files_a_copy_of_the_tables_is_published(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from h2q.train.voice import LiveVoice, open_voice
+
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    training = Training(here).begin()
+    voice = open_voice("one", print)
+    assert isinstance(voice, LiveVoice)
+    assert voice.speaker.tables is not None
+    assert voice.speaker.tables.heads.any()
+    bits, _ = voice.speaker.read(voice.speaker.zeros(), b"the sea was calm")
+    assert len(bits) == 16
+    voice.socket.close()
+    peer = Peer(socket_path(training.run.folder))
+    peer.ask("stop")
+    peer.close()
+    assert training.end() == 0
+    assert not list(training.run.folder.glob("live*"))

@@ -207,7 +207,6 @@ class Engine:
         """Save in the background, unless this step is saved already."""
         steps = self.trainer.progress.steps
         if reply is None and steps == self.saving.last_step:
-            self.saving.last_time = time.monotonic()
             return
         self.saving.save(self.trainer, self.cursor, self.tally, reply)
 

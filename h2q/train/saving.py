@@ -37,7 +37,9 @@ class Saving:
         self.last_time = time.monotonic()
 
     def due(self, step: int) -> bool:
-        """Whether the clock or the step count asks for a save."""
+        """Whether the clock or the step count asks for a save of something new."""
+        if step in (0, self.last_step):
+            return False
         if self.steps and step % self.steps == 0:
             return True
         return time.monotonic() - self.last_time >= 60 * self.minutes
