@@ -91,19 +91,17 @@ class QuaternionAttention(nn.Module):
 
     def read(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """Amplitude, read and phase feedback: quaternions (4, B, H, t, n) -> (4, B, H, T, n)."""
-        vector = as_vectors(q)
-        key, value = as_vectors(k), as_vectors(v)
-        both = value if self.phase != "rotation" else torch.cat((value, key), -1)
-        scores = (vector * self.scale[:, None, None]) @ key.transpose(-1, -2)
-        amplitude = scores.masked_fill(~mask, -math.inf).softmax(-1)
-        seen = amplitude @ both
+        query, key = as_vectors(q) * self.scale[:, None, None], as_vectors(k)
+
+        def mean(values: Tensor) -> Tensor:
+            return as_quaternions(F.scaled_dot_product_attention(query, key, values, attn_mask=mask, scale=1.0))
+
+        y = mean(as_vectors(v))
         if self.phase == "off":
-            return as_quaternions(seen)
+            return y
         if self.phase == "prototype":
-            y = as_quaternions(seen)
             return y / (y.square().sum(0, keepdim=True) + 1e-6).sqrt() * y[:1]
-        y, kappa = (as_quaternions(part) for part in seen.chunk(2, -1))
-        return multiply(self.spin(q, kappa), y)
+        return multiply(self.spin(q, mean(key)), y)
 
     def spin(self, q: Tensor, kappa: Tensor) -> Tensor:
         """u_t = exp(gamma_h z / (1 + |z|)), z = Im<q_t, kappa_t> / sqrt(4n): unit quaternions (4, B, H, T, 1)."""

@@ -3,7 +3,7 @@
     y1 = x1 + mixer(x2)        x2 = y2 - memory(y1)
     y2 = x2 + memory(y1)       x1 = y1 - mixer(x2)
 
-Backward recomputes each block from its output instead of keeping what is inside. The carried state is read, never
+Backward recomputes each branch once, from the output it can see, and undoes the block with the same values. The carried state is read, never
 written twice: the recomputation's new state is thrown away. The gradients equal those of the plain form.
 """
 
@@ -50,19 +50,28 @@ class Coupling(torch.autograd.Function):
         g_entered = torch.zeros_like(entered)
         for block, state in zip(reversed(blocks), reversed(states), strict=True):
             own = [w for w in weights if any(w is p for p in block_parameters(block))]
-            with torch.no_grad():
-                x2 = y2 - block.remember(y1)
-                x1 = y1 - block.mix(x2, entered, state, lengths)[0]
             with torch.enable_grad():
-                a, b, e = (t.detach().requires_grad_() for t in (x1, x2, entered))
-                out1, out2, _ = couple(block, a, b, e, state, lengths)
-            found = torch.autograd.grad((out1, out2), (a, b, e, *own), (g1, g2), allow_unused=True)
-            g1, g2, g_entered = found[0], found[1], g_entered + found[2]
-            for weight, part in zip(own, found[3:], strict=True):
-                if part is not None:
-                    total[weight] = total[weight] + part if weight in total else part
-            y1, y2 = x1, x2
+                y1 = y1.detach().requires_grad_()
+                added = block.remember(y1)
+            found = torch.autograd.grad(added, (y1, *own), g2, allow_unused=True)
+            add_parts(total, own, found[1:])
+            g1 = g1 + found[0]
+            x2 = (y2 - added).detach().requires_grad_()
+            with torch.enable_grad():
+                again = entered.detach().requires_grad_()
+                added = block.mix(x2, again, state, lengths)[0]
+            found = torch.autograd.grad(added, (x2, again, *own), g1, allow_unused=True)
+            add_parts(total, own, found[2:])
+            g2, g_entered = g2 + found[0], g_entered + found[1]
+            y1, y2 = (y1 - added).detach(), x2.detach()
         return torch.cat((g1, g2 + g_entered), -1), None, None, None, None, *(total.get(w) for w in weights)
+
+
+def add_parts(total: dict[Tensor, Tensor], weights: Sequence[Tensor], parts: Sequence[Tensor | None]) -> None:
+    """Add one branch's weight gradients to the running sums."""
+    for weight, part in zip(weights, parts, strict=True):
+        if part is not None:
+            total[weight] = total[weight] + part if weight in total else part
 
 
 def block_parameters(block: nn.Module) -> list[Tensor]:
