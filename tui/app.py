@@ -23,6 +23,7 @@ from textual.theme import Theme
 
 from tui.bridge import Bridge
 from tui.conversation import Conversation
+from tui.drawing import portable
 from tui.keys import COMMANDS, KEYS
 from tui.sanitise import clean_line
 from tui.screens.monitor import MonitorScreen
@@ -68,7 +69,7 @@ class MonitorApp(App[None]):
             for key in KEYS:
                 if key.action not in COMMANDS or self.session.control:
                     run = partial(screen.run_action, key.action)
-                    yield SystemCommand(key.description, f"{key.tooltip}  [{key.key_display or key.key}]", run)
+                    yield SystemCommand(key.description, f"{key.tooltip} ({key.key_display or key.key})", run)
         yield from super().get_system_commands(screen)
 
     async def action_quit(self) -> None:
@@ -161,6 +162,6 @@ async def _picture(session: Session, size: tuple[int, int], seconds: float) -> s
         until = session.clock() + seconds
         while session.clock() < until:
             await pilot.pause(0.1)
-        drawing = app.export_screenshot(title=f"H2Q · {clean_line(session.seen.run)}")
+        drawing = portable(app.export_screenshot(title=f"H2Q · {clean_line(session.seen.run)}"))
     session.close()
     return drawing

@@ -58,6 +58,8 @@ class Conversation:
     temperature: float = 0.8
     turns: deque[Turn] = field(default_factory=lambda: deque(maxlen=TURNS))
     samples: deque[Turn] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=TURNS))
+    """What was typed, commands too, for the prompts to bring back."""
     learn: bool = False
     step: int | None = None
     """Step of the weights that spoke last."""
@@ -72,7 +74,11 @@ class Conversation:
     @property
     def replying(self) -> bool:
         """Whether a reply is on its way."""
-        return bool(self._waiting) or (self._speaker is not None and "say" in self._speaker.pending)
+        return bool(self._waiting) or self._begun
+
+    @property
+    def _begun(self) -> bool:
+        return self._speaker is not None and "say" in self._speaker.pending
 
     @property
     def sampling(self) -> bool:
@@ -98,13 +104,20 @@ class Conversation:
     def sample(self) -> None:
         """Ask for a sample now, unless one is being written or a reply is on its way."""
         speaker = self._speak()
-        if speaker is not None and not speaker.pending and speaker.sample(temperature=self.temperature):
+        if speaker is None or speaker.pending:
+            return
+        if speaker.sample(temperature=self.temperature):
             self.samples.append(Turn("model"))
             self.changes += 1
+        else:
+            self._take({"event": "error", "ended": True})
 
     def stop(self) -> None:
-        """End the reply that is on its way."""
+        """End the reply that is on its way, and what waits behind it."""
+        for turn in [turn for turn in self.turns if not turn.done][1 if self._begun else 0 :]:
+            turn.done = True
         self._waiting.clear()
+        self.changes += 1
         if self._speaker is not None and self._speaker.pending:
             self._speaker.stop()
 

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from tui import units
 from tui.sanitise import REPLACEMENT, clean, clean_line
-from tui.seen import Passage, Seen, Surprise, energy, number, words
-from tui.widgets.braille import bar, trend
+from tui.seen import Level, Passage, Seen, Surprise, energy, number, words
+from tui.widgets.braille import bar, level_of, trend
 from tui.widgets.lines import Line
 
 SIGNS = {
@@ -61,6 +61,15 @@ def _about(seen: Seen) -> list[str]:
     return [f"run {seen.run}", words(start, "preset"), f"{words(start, 'core')} core {params}", shape, *where]
 
 
+def sources(seen: Seen) -> str:
+    """The names of what is read, the first few."""
+    found = seen.start.get("sources")
+    names = (
+        [clean_line(str(source)).rstrip("/").rpartition("/")[2] for source in found] if isinstance(found, list) else []
+    )
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def now(seen: Seen, width: int, saved_age: float | None) -> list[Line]:
     """The figures: how well, how fast, how much."""
     figure = seen.number
@@ -106,34 +115,56 @@ def _skipped(seen: Seen, width: int) -> Line:
     return row("skipped steps", units.count(skipped), width, "warn" if skipped else "")
 
 
-def levels(seen: Seen, width: int) -> list[Line]:
-    """The state: recall's hits, each level's clock with the size of its last step, energy, axiom."""
-    gauge = max(4, min(12, width - 33))
-    lines: list[Line] = [
-        row("recall   every byte", f"hits {_best_hit(seen)}", width),
-        [(" " + fit(_hits(seen), width - 2), "dim")],
-    ]
-    for level in seen.levels:
-        done = (level.period - level.to_next) / level.period if level.period > 1 else 1.0
-        left = [(f" {fit(level.name, 7):<7} {level.period:>3} ", ""), (bar(done, gauge), "accent")]
-        lines.append([*left, (f" |d| {units.small(level.delta):>7}", "dim"), (f" {level.updates:>6}× ", "dim")])
+def levels(seen: Seen, width: int, height: int) -> list[Line]:
+    """The state: recall's hits, each level's clock with the size of its last step, energy; more where there is room."""
+    lines = [*recall_lines(seen, width), *[_level(level, width) for level in seen.levels]]
     first, last = seen.energy_first, energy(seen.step)
     if last is not None:
-        lines.append(row("energy", f"{units.figure(first)} → {units.figure(last)}", width))
+        lines.append(row("energy, first → now", f"{units.figure(first)} → {units.figure(last)}", width))
+    shares = seen.step.get("energy_share")
+    if isinstance(shares, list) and len(shares) == 4:
+        value = " ".join(share(number({"s": one}, "s") or 0.0) for one in shares)
+        lines.append(row("energy by r i j k", value, width))
     if seen.number("axiom") is not None:
         lines.append(row("orthogonality", units.figure(seen.number("axiom")), width))
-    return lines
+    others = [f"{name} {share(value)}" for name, value in seen.hits.items() if _order(name) is None]
+    room = max(0, height - len(lines))
+    return lines + [[(f" {line}", "dim")] for line in packed(["hits:", *others], width - 2)[:room] if others]
 
 
-def _best_hit(seen: Seen) -> str:
-    orders = list(seen.hits.values())
-    return f"{max(orders):.2f}" if orders else units.DASH
+def _level(level: Level, width: int) -> Line:
+    gauge = max(4, min(12, width - 33))
+    done = (level.period - level.to_next) / level.period if level.period > 1 else 1.0
+    left = [(f" {fit(level.name, 7):<7} {level.period:>3} ", ""), (bar(done, gauge), "accent")]
+    return [*left, (f" |d| {units.small(level.delta):>7}", "dim"), (f" {level.updates:>6}× ", "dim")]
 
 
-def _hits(seen: Seen) -> str:
+def recall_lines(seen: Seen, width: int) -> list[Line]:
+    """How often a context was known: a bar and a share for each order, the match model beside."""
+    orders = {order: value for name, value in seen.hits.items() if (order := _order(name)) is not None}
     if not seen.hits:
-        return "no recall memory"
-    return " ".join(f"{order}:{share(value)}" for order, value in seen.hits.items())
+        return [row("recall", "off" if seen.step else units.DASH, width)]
+    match = f"match {share(seen.hits['match'])}" if "match" in seen.hits else "every byte"
+    bars = "".join(level_of(orders[order]) for order in sorted(orders))
+    span = f"{min(orders)}-{max(orders)}" if orders else ""
+    numbers = [f"{order}:{share(orders[order])}" for order in sorted(orders)]
+    return [row(f"recall, orders {span}  {bars}", match, width), [(" " + fit(" ".join(numbers), width - 2), "dim")]]
+
+
+def _order(name: str) -> int | None:
+    """The order of a context called "order3" or "3"."""
+    digits = name.removeprefix("order")
+    return int(digits) if digits.isdecimal() and len(digits) < 4 else None
+
+
+def packed(words: list[str], width: int) -> list[str]:
+    """Words on as few lines as hold them, two spaces between."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(word) > width:
+            lines.append("")
+        lines[-1] += f"  {word}" if lines[-1] else word
+    return lines
 
 
 def share(value: float) -> str:

@@ -73,7 +73,7 @@ class Session:
         link = self.feed.link
         if (dead and link != "live") or (link == "gone" and self.engine is None):
             return self.seen.status if over else "gone"
-        return self.seen.status if link in ("live", "file") else "starting"
+        return self.seen.status if over or link in ("live", "file") else "starting"
 
     @property
     def alive(self) -> bool:

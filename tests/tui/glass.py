@@ -1,9 +1,29 @@
 """What a person sees: the screen as text, and waiting for it to say something."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
+
+from tests.tui.engine import Fact, FakeEngine
+from tui.app import MonitorApp, session_of
+
+
+@asynccontextmanager
+async def watching(
+    run_dir: Path, size: tuple[int, int] = (120, 40), *, control: bool = True, talker: Sequence[str] = ()
+) -> AsyncIterator[Pilot[Any]]:
+    """The monitor of a run, without a terminal."""
+    session = session_of(run_dir, control=control, talker=talker)
+    try:
+        async with MonitorApp(session).run_test(size=size, notifications=True) as pilot:
+            yield pilot
+    finally:
+        session.close()
 
 
 def rows(app: App[Any]) -> list[str]:
@@ -26,3 +46,12 @@ async def sees(pilot: Pilot[Any], *wanted: str, seconds: float = 8.0) -> str:
         assert loop_clock() < deadline, f"{[one for one in wanted if one not in shown]} not in:\n{shown}"
         await pilot.pause(0.02)
     return shown
+
+
+async def tell(pilot: Pilot[Any], engine: FakeEngine, *facts: Fact) -> None:
+    """Let the engine tell something once the app has connected."""
+    for _ in range(500):
+        if engine.connected.is_set():
+            break
+        await pilot.pause(0.01)
+    await asyncio.to_thread(engine.tell, *facts)

@@ -1,6 +1,7 @@
-"""A tiny talker for tests, speaking the real one's lines: `python -m tests.tui.talker [REPLY]`; no model, no torch.
+"""A tiny talker for tests, speaking the real one's lines: `python -m tests.tui.talker [REPLY AS JSON]`.
 
-It answers `say` with the reply (default: what was said, backwards), in pieces; `slow` in the text waits for `stop`.
+No model, no torch. It answers `say` with the reply (default: what was said, backwards), in pieces; `slow` in the text
+waits for `stop`, `fail` is an error and `die` ends it.
 """
 
 import json
@@ -44,4 +45,4 @@ def main(reply: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -1,6 +1,7 @@
 """The chat in its own terminal: a conversation on a terminal, exact bytes through a pipe, ctrl+c for the reply only."""
 
 import io
+import json
 import os
 import pty
 import select
@@ -30,14 +31,18 @@ class Terminal(io.StringIO):
 
 def converse(typed: str, *reply: str, bridge: Bridge | None = None) -> tuple[int, str]:
     out = Terminal()
-    argv = [*ARGV, *reply]
+    argv = [*ARGV, *map(json.dumps, reply)]
     code = run_repl(argv, stdin=Terminal(typed), stdout=out, banner="H2Q chat", temperature=0.8, bridge=bridge)
     return code, out.getvalue()
 
 
 def piped(data: bytes, *reply: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *reply], input=data, capture_output=True, timeout=30, check=False
+        [sys.executable, "-c", PROGRAM, *map(json.dumps, reply)],
+        input=data,
+        capture_output=True,
+        timeout=30,
+        check=False,
     )
 
 

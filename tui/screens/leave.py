@@ -21,10 +21,11 @@ class LeaveScreen(ModalScreen[str | None]):
     LeaveScreen {
         align: center middle;
         & > Vertical {
-            width: 62; max-width: 100%; height: auto; max-height: 100%;
+            width: 64; max-width: 100%; height: auto; max-height: 100%;
             border: round $accent; background: $surface; padding: 1 2;
         }
         Static { height: auto; margin-bottom: 1; }
+        #keys { color: $text-muted; }
         Horizontal { height: auto; }
         Button { width: 1fr; margin: 0 1 0 0; min-width: 8; }
     }
@@ -44,10 +45,11 @@ class LeaveScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(Content(f"Run {self._run} is going on. What becomes of it when you leave?"), markup=False)
+            yield Static("s  stop and save      l  leave running      esc  stay", markup=False, id="keys")
             with Horizontal():
-                yield Button("Stop and save (s)", id="stop", compact=True)
-                yield Button("Leave running (l)", id="run", variant="primary", compact=True)
-                yield Button("Cancel (esc)", id="cancel", compact=True)
+                yield Button("Stop and save", id="stop", compact=True)
+                yield Button("Leave running", id="run", variant="primary", compact=True)
+                yield Button("Cancel", id="cancel", compact=True)
 
     def on_mount(self) -> None:
         """The gentle answer is the one enter gives."""

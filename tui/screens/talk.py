@@ -69,6 +69,7 @@ class TalkScreen(Screen[None]):
 def hear(text: str, session: Session, leave: Callable[[], object]) -> None:
     """Obey a line typed at a prompt: a slash command, or something to say to the model."""
     talk = session.conversation
+    talk.said.append(text)
     command = slash.parse(text)
     if command is None:
         talk.say(text[1:] if text.startswith("//") else text)

@@ -41,6 +41,11 @@ def trend(values: list[float]) -> str:
     return "".join(BLOCKS[round((value - low) * scale)] for value in values)
 
 
+def level_of(share: float) -> str:
+    """One block as high as a share of one."""
+    return BLOCKS[min(len(BLOCKS) - 1, max(0, int(share * len(BLOCKS))))]
+
+
 def bar(fraction: float, width: int) -> str:
     """A gauge: ████░░░░."""
     full = round(min(1.0, max(0.0, fraction)) * width)

@@ -80,7 +80,7 @@ def frame_of(x: Column, window: Column, mean: Column, rows: int, total: float | 
     values = np.concatenate([window[late], mean[late]])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 8.0)
-    tick = nice_above(max(high - low, 0.1) / max(2, rows // 3), _TICKS)
+    tick = nice_above(max(high - low, 0.1) / max(2.0, rows / 2.5), _TICKS)
     bottom, top = math.floor(low / tick) * tick, math.ceil(high / tick) * tick
     return Frame(right, bottom, top if top > bottom else bottom + tick, tick)
 

@@ -5,6 +5,7 @@
 Draws only what changed. Everything shown is safe text and never markup, what is pasted into the prompt included.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -36,23 +37,22 @@ class Prompt(Input):
     def __init__(self) -> None:
         super().__init__(placeholder=HINT, compact=True, max_length=PASTED, select_on_focus=False)
         self.cursor_blink = False
-        self._said: list[str] = []
-        self._place = 0
+        self.said: Sequence[str] = ()
+        """What was typed before, oldest first."""
+        self._back = 0
 
-    def insert_text_at_cursor(self, text: str) -> None:
-        """Insert what was typed or pasted, safe and cut to the room there is."""
-        room = PASTED - len(self.value)
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Put in what was typed or pasted, safe and cut to the room there is."""
+        room = max(0, PASTED - len(self.value) + abs(end - start))
         if len(text) > room:
             self.app.notify(f"The text was cut to {PASTED:,} characters.", severity="warning", markup=False)
-        super().insert_text_at_cursor(clean_line(text[: max(0, room)]))
+        super().replace(clean_line(text[:room]), start, end)
 
     async def action_submit(self) -> None:
         """Say the line."""
         text = self.value.strip()
         if text:
-            self._said = [*self._said[-99:], text]
-            self._place = len(self._said)
-            self.value = ""
+            self.value, self._back = "", 0
             self.post_message(Said(text))
 
     def action_stop(self) -> None:
@@ -68,8 +68,8 @@ class Prompt(Input):
 
     def action_recall(self, change: int) -> None:
         """Bring back an earlier line."""
-        self._place = min(max(0, self._place + change), len(self._said))
-        self.value = self._said[self._place] if self._place < len(self._said) else ""
+        self._back = min(max(0, self._back - change), len(self.said))
+        self.value = self.said[-self._back] if self._back else ""
         self.cursor_position = len(self.value)
 
 
@@ -127,6 +127,7 @@ class Talk(Vertical):
 
     def draw(self, conversation: Conversation) -> None:
         """Show the conversation as it is now."""
+        self.query_one(Prompt).said = conversation.said
         self.query_one(Lines).show([[(" " + conversation.status(), "dim")]])
         if conversation.changes != self._changes:
             self._changes = conversation.changes
