@@ -80,7 +80,7 @@ def contract(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
 
 
 def contract_einsum(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
-    """W x as the prototype computed it: one contraction over all three indices, operands left to right for each byte."""
+    """W x as the prototype did it: one contraction over all three indices, operands left to right for each byte."""
     parts = B.shape[1]
     X = x.reshape(-1, blocks.shape[1], B.shape[3])
     product = torch.einsum("nai,rca,roi->nco", X, blocks, B.flatten(1, 2))

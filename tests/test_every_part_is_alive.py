@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_every_parameter_receives_gradient_and_moves(settings: dict[str, object]
     reached: set[str] = set()
     step = run.levels.step
 
-    def spy(scale: float) -> None:
+    def spy(scale: Mapping[str, float]) -> None:
         reached.update(e.name for e in every_entry(run) if e.weight.grad is not None and gradient_size(e.weight) > 0)
         step(scale)
 

@@ -6,17 +6,19 @@ from h2q.optim.levels import Entry, Levels, Rules
 from tests.lessons import batches, prose, trainer
 
 RULES = Rules(beta1=0.9, beta2_max=0.999, eps=1e-8, decay=0.0, clip=1.0, scale_max=4.0)
+FULL = {"core": 1.0}
 
 
 def test_a_hundred_micro_batches_step_each_level_on_time_and_leave_it_alone_between() -> None:
     run = trainer()
-    steps = {level.period: 0 for level in run.levels.levels}
+    levels = [level for level in run.levels.levels if level.group == "core"]
+    steps = {level.period: 0 for level in levels}
     assert list(steps) == [1, 4, 16]
     reading = batches(prose(4 * 16 * 100))
     for number in range(1, 101):
-        before = {e.name: e.weight.detach().clone() for level in run.levels.levels for e in level.entries}
+        before = {e.name: e.weight.detach().clone() for level in levels for e in level.entries}
         run.step(next(reading))
-        for level in run.levels.levels:
+        for level in levels:
             moved = [not torch.equal(before[e.name], e.weight) for e in level.entries]
             if number % level.period == 0:
                 steps[level.period] += 1
@@ -32,7 +34,7 @@ def test_a_hundred_micro_batches_step_each_level_on_time_and_leave_it_alone_betw
 
 def test_every_level_holds_weights_of_every_block() -> None:
     run = trainer()
-    for level in run.levels.levels:
+    for level in [level for level in run.levels.levels if level.group == "core"]:
         names = " ".join(e.name for e in level.entries)
         assert "blocks.0.memory" in names
         assert "blocks.1.memory" in names
@@ -44,10 +46,10 @@ def test_a_slow_level_steps_with_the_mean_of_its_gradients() -> None:
     levels = Levels([Entry("slow", slow, 0.1, 3, False)], RULES)
     for gradient in gradients:
         slow.grad = gradient.clone()
-        levels.step(1.0)
+        levels.step(FULL)
     single = Levels([Entry("once", once, 0.1 * 3**0.5, 1, False)], RULES)
     once.grad = torch.stack(gradients).mean(0)
-    single.step(1.0)
+    single.step(FULL)
     torch.testing.assert_close(slow, once)
 
 
@@ -56,7 +58,7 @@ def test_clipping_is_each_levels_own() -> None:
     levels = Levels([Entry("fast", fast, 0.1, 1, False), Entry("slow", slow, 0.1, 2, False)], RULES)
     for _ in range(2):
         fast.grad, slow.grad = torch.tensor([50.0]), torch.tensor([0.5])
-        levels.step(1.0)
+        levels.step(FULL)
     assert levels.levels[0].norm == 50.0
     assert levels.levels[1].norm == 0.5
 
@@ -70,7 +72,7 @@ def test_saving_by_name_resumes_bit_for_bit_in_the_middle_of_a_window() -> None:
         for i in steps:
             a.grad = torch.tensor([1.0, float(i), -1.0])
             b.grad = torch.sparse_coo_tensor(torch.tensor([[i % 5]]), torch.ones(1, 2), (5, 2), check_invariants=True)
-            levels.step(0.5)
+            levels.step({"core": 0.5})
 
     a, b, levels = fresh()
     feed(a, b, levels, range(11))

@@ -32,7 +32,7 @@ def update(
     eps: float = 1e-10,
     decay: float = 0.0,
 ) -> None:
-    """One step in place for tensors that share a rate; step counts from 1; correction2 is 1 - beta2^t for a constant beta2."""
+    """One step in place for tensors that share a rate; step from 1; correction2 is 1 - beta2^t if beta2 is constant."""
     torch._foreach_lerp_(m, gradients, 1.0 - beta1)
     torch._foreach_mul_(v, beta2)
     torch._foreach_addcmul_(v, gradients, gradients, 1.0 - beta2)

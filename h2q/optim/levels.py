@@ -4,8 +4,9 @@
     period 1      x   x   x   x   x   x   x   x          mean is applied once, clipped by that level's own norm;
     period 4                  x               x          its weights are bit-identical in between
 
-A parameter's rate is its role's, scaled by the level: sqrt(P), at most `scale_max` (learning.md 10). Tables with sparse
-gradients belong to period 1 and step by touched rows, outside the clipped norm.
+A parameter's rate is its role's, scaled by the schedule of its group and by the level: sqrt(P), at most `scale_max`
+(learning.md 10). Groups (the core, the mixer) share nothing: each has its own levels, norm and schedule. Tables with
+sparse gradients belong to period 1 and step by touched rows, outside the clipped norm.
 """
 
 import math
@@ -19,13 +20,14 @@ from h2q.optim.adamw import ramp, update, update_rows
 
 
 class Entry(NamedTuple):
-    """One parameter: its name in checkpoints, its base rate, its level's period; sparse ones step by rows."""
+    """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group."""
 
     name: str
     weight: Tensor
     rate: float
     period: int
-    sparse: bool
+    sparse: bool = False
+    group: str = "core"
 
 
 class Rules(NamedTuple):
@@ -42,8 +44,9 @@ class Rules(NamedTuple):
 class Level:
     """The parameters of one period: their accumulators, moments and clock."""
 
-    def __init__(self, period: int, entries: Sequence[Entry], rules: Rules) -> None:
-        self.period, self.entries, self.rules = period, list(entries), rules
+    def __init__(self, group: str, period: int, entries: Sequence[Entry], rules: Rules) -> None:
+        self.group, self.period, self.entries, self.rules = group, period, list(entries), rules
+        self.name = f"p{period}" if group == "core" else group
         self.waiting = 0  # micro-batches accumulated since the last step
         self.steps = 0
         self.delta = 0.0  # root mean square of the last step's change, in units of the weights
@@ -113,8 +116,11 @@ class Levels:
         self.tables = [e for e in entries if e.sparse]
         self.table_m = [torch.zeros_like(e.weight) for e in self.tables]
         self.table_v = [torch.zeros_like(e.weight) for e in self.tables]
-        periods = sorted({e.period for e in entries if not e.sparse})
-        self.levels = [Level(p, [e for e in entries if e.period == p and not e.sparse], rules) for p in periods]
+        clocks = sorted({(e.group, e.period) for e in entries if not e.sparse})
+        self.levels = [
+            Level(group, period, [e for e in entries if (e.group, e.period) == (group, period) and not e.sparse], rules)
+            for group, period in clocks
+        ]
 
     def finite(self) -> bool:
         """Whether every gradient of this micro-batch is finite: one number read from the device."""
@@ -122,13 +128,16 @@ class Levels:
         sparse = [e.weight.grad.coalesce().values() for e in self.tables if e.weight.grad is not None]
         return bool(torch.isfinite(torch.stack(torch._foreach_norm([*dense, *sparse])).sum()))
 
-    def step(self, scale: float) -> None:
-        """Offer this micro-batch's .grad to every level and clear it. A parameter without gradient counts as zero."""
+    def step(self, scale: Mapping[str, float]) -> None:
+        """Offer this micro-batch's .grad to every level and clear it; scale: share of the full rate, by group.
+
+        A parameter without gradient counts as zero.
+        """
         self.steps += 1
         for level in self.levels:
             level.offer(
                 [e.weight.grad if e.weight.grad is not None else torch.zeros_like(e.weight) for e in level.entries],
-                scale,
+                scale[level.group],
             )
         beta2 = ramp(self.steps, self.rules.beta2_max)
         for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
@@ -142,7 +151,7 @@ class Levels:
                 m,
                 v,
                 step=self.steps,
-                rate=entry.rate * scale,
+                rate=entry.rate * scale[entry.group],
                 beta1=self.rules.beta1,
                 beta2=beta2,
                 eps=self.rules.eps,
@@ -163,7 +172,7 @@ class Levels:
 
     def counters(self) -> dict[str, list[float]]:
         """Steps, waiting, last change and last norm of each period, as JSON."""
-        clocks = {str(level.period): [level.steps, level.waiting, level.delta, level.norm] for level in self.levels}
+        clocks = {level.name: [level.steps, level.waiting, level.delta, level.norm] for level in self.levels}
         return {"steps": [self.steps], **clocks}
 
     def load(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Sequence[float]]) -> None:
@@ -172,5 +181,5 @@ class Levels:
             own.copy_(tensors[name])
         self.steps = int(counters["steps"][0])
         for level in self.levels:
-            steps, waiting, level.delta, level.norm = counters[str(level.period)]
+            steps, waiting, level.delta, level.norm = counters[level.name]
             level.steps, level.waiting = int(steps), int(waiting)

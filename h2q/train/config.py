@@ -26,7 +26,7 @@ class Setting(NamedTuple):
 class OptimConfig:
     """AdamW with per-role rates (learning.md 8). A rate is that of a width-128 model; the schedule scales it."""
 
-    matrix: float = 1e-2
+    matrix: float = 5e-3
     """Linear maps and their B factors; scaled by 128 / inputs."""
     bank: float = 1e-3
     """The shared quaternion patterns A."""
@@ -40,8 +40,10 @@ class OptimConfig:
     """Norms, gates, convolutions, decays, scales."""
     scale: float = 1e-3
     """Residual multipliers."""
-    mixer: float = 1e-2
+    mixer: float = 4e-3
     """Weights that mix recall with the core."""
+    mixer_decay_start: int = 30
+    """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
     beta1: float = 0.9
     beta2_max: float = 0.9995
     """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""

@@ -83,7 +83,8 @@ def entries(model: torch.nn.Module, optim: OptimConfig, prefix: str) -> list[Ent
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
-        found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram"))
+        group = "mixer" if role.kind == "mixer" else "core"
+        found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram", group))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return found
 
@@ -177,10 +178,13 @@ class Trainer:
         self.levels.step(self.scale())
         return True
 
-    def scale(self) -> float:
-        """The schedule's share of the full rate at this step."""
-        optim = self.config.train.optim
-        return rate_scale(self.progress.steps, optim.warmup, optim.decay_start, optim.floor)
+    def scale(self) -> dict[str, float]:
+        """The schedule's share of the full rate at this step, for the core and for the mixer."""
+        optim, step = self.config.train.optim, self.progress.steps
+        return {
+            "core": rate_scale(step, optim.warmup, optim.decay_start, optim.floor),
+            "mixer": rate_scale(step, 1, optim.mixer_decay_start, optim.floor),
+        }
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
         """The charge of a skipped micro-batch, and the network state it started from (the last byte was still read)."""
@@ -219,7 +223,7 @@ class Trainer:
         optim = self.config.train.optim
         first, last = sum(self.energy[0]), sum(self.energy[-1])
         return {
-            "lr": optim.matrix * self.scale(),
+            "lr": optim.matrix * self.scale()["core"],
             "grad_norm": self.levels.levels[0].norm,
             "energy": last,
             "energy_drift": last / first if first else 0.0,
@@ -228,13 +232,14 @@ class Trainer:
             "hits": self.hits,
             "levels": [
                 {
-                    "name": f"p{level.period}",
+                    "name": level.name,
                     "period": level.period,
                     "updates": level.steps,
                     "to_next": level.period - level.waiting,
                     "delta": level.delta,
                 }
                 for level in self.levels.levels
+                if level.group == "core"
             ],
         }
 
