@@ -187,11 +187,15 @@ def test_without_anonymous_files_a_copy_of_the_tables_is_published(here: Path, m
     from h2q.train.voice import LiveVoice, open_voice
 
     monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr("h2q.train.replica.TABLES_SECONDS", 0.0)
+    monkeypatch.setattr("h2q.train.replica.EVERY_SECONDS", 0.05)
     training = Training(here).begin()
     voice = open_voice("one", print)
     assert isinstance(voice, LiveVoice)
-    assert voice.speaker.tables is not None
-    assert voice.speaker.tables.heads.any()
+    deadline = time.monotonic() + PATIENCE
+    while voice.speaker.tables is None or not voice.speaker.tables.heads.any():
+        assert time.monotonic() < deadline
+        voice.refresh()
     bits, _ = voice.speaker.read(voice.speaker.zeros(), b"the sea was calm")
     assert len(bits) == 16
     voice.socket.close()

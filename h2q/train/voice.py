@@ -92,9 +92,10 @@ class LiveVoice(Voice):
     def __init__(self, run: Run):
         self.run = run
         self.socket = connect(run)
+        self.written = self.copied = 0.0
+        self.lanes = 0
         config = Order.read(run.document).config.model
         super().__init__(config, self._tables(config))
-        self.written = 0.0
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._load():
             if time.monotonic() > deadline or not run.alive():
@@ -112,6 +113,8 @@ class LiveVoice(Voice):
         except FileNotFoundError:
             return False
         if written != self.written:
+            if self.copied:
+                self.tables = self._copy(self.config)
             tensors, about = read_replica(self.run.live)
             self.take(part(tensors, "model."), part(tensors, "mixer."), part(tensors, "state."))
             self.step, self.time, self.written = int(about["step"]), float(about["time"]), written
@@ -129,15 +132,22 @@ class LiveVoice(Voice):
                 buffer = map_private(descriptor, int(shape["bytes"]))
                 os.close(descriptor)
                 return attach(config.recall, int(shape["lanes"]), buffer)
-            copy = self.run.live.with_name("live-recall.bin")
-            if copy.exists() and "layout" in reply:
-                return self._copied(config, copy, int(reply["layout"]["lanes"]))
-            time.sleep(0.1)
+            if "layout" in reply and self._copy_path.exists():
+                self.lanes = int(reply["layout"]["lanes"])
+                return self._copy(config)
+            time.sleep(0.05)
         raise RunError(f"Run {self.run.name} shares no tables within {PATIENCE_SECONDS:.0f} s.")
 
-    def _copied(self, config: ModelConfig, copy: Path, lanes: int) -> RecallTables:
-        with copy.open("rb") as file:
-            return attach(config.recall, lanes, map_private(file.fileno(), layout(config.recall, lanes).nbytes))
+    @property
+    def _copy_path(self) -> Path:
+        return self.run.live.with_name("live-recall.bin")
+
+    def _copy(self, config: ModelConfig) -> RecallTables:
+        """The published copy as it is now; a newer one is another file."""
+        with self._copy_path.open("rb") as file:
+            self.copied = os.fstat(file.fileno()).st_mtime
+            size = layout(config.recall, self.lanes).nbytes
+            return attach(config.recall, self.lanes, map_private(file.fileno(), size))
 
 
 def connect(run: Run) -> socket.socket:
