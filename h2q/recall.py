@@ -6,13 +6,13 @@
     advance  contexts, bytes          -> contexts   the lanes move on
     expand   mixer, tables, contexts  -> probabilities of all 256 bytes, the same arithmetic as score
 
-A byte is eight binary decisions, high bit first; its probability is their product, so the 256 probabilities sum to one by
-construction. The address of a bit depends on the bytes before it and on the higher bits of its own byte, never on
-itself. Within a micro-batch the tables stand still: any chunking of it gives the same bits. All of it runs on the CPU; logits
-and hidden states of another device are brought here and their gradients taken back.
+A byte is eight binary decisions, high bit first; its probability is their product, so the 256 probabilities sum to one
+by construction. The address of a bit depends on the bytes before it and on the higher bits of its own byte, never on
+itself. Within a micro-batch the tables stand still: any chunking of it gives the same bits. All of it runs on the CPU;
+logits and hidden states of another device are brought here and their gradients taken back.
 
-The final maps are adaptive and learn by counting: the gradient is that of the logit before them (a straight-through
-pass), the reported bits are those after them.
+The final maps learn by counting: the gradient is that of the logit before them (a straight-through pass), the reported
+bits are those after them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from h2q.kernels.select import kernels
-from h2q.recall_config import CATALOGUE
+from h2q.recall_classes import KINDS, LENGTH_CLASS, LOGS, QUANT, worth
+from h2q.recall_config import CATALOGUE, PARENTS
 from h2q.recall_contexts import RecallContexts, zeros
-from h2q.recall_mixer import Halves, Mix, RecallMixer
+from h2q.recall_mixer import RecallMixer, mix_alone, mix_core
 from h2q.recall_tables import BUCKETS, RecallTables, allocate
 
 __all__ = [
@@ -45,11 +46,21 @@ __all__ = [
 ]
 
 BITS = 1.0 / float(np.log(2.0))
-SHRINK = 0.4
+STATE_LIMIT = 65535
+KEEP = 2
+"""A slot with at most this many visits gives way to a newcomer."""
+WORD_MARKS = {"word": 1, "word+1": 2, "word+2": 4}
+ORDER_MARK = 8
 
 
 class Found(NamedTuple):
-    """Everything looked up for P = B x T positions and J bits of each; numpy arrays on the CPU."""
+    """Everything looked up for P = B x T positions and J bits of each; numpy arrays on the CPU.
+
+    valid_P: inside its row; written_P: and to be learned; nodes_PJ, bits_PJ, depths_J: the decisions; lanes_B: whose
+    history; hashes_PN: context addresses; near_PF: the last two bytes; matched_PM2: match length and predicted byte;
+    keys_PM: where to note a repeat; states_PJN: slot states; inputs_PJK, rows_PJS: what is mixed and by which weights;
+    places_PJA: rows of the final maps; hits: share of positions where each context was known.
+    """
 
     shape: tuple[int, int]
     valid_P: Any
@@ -92,15 +103,94 @@ def lookup(
 
     written (B, T) bool: False marks bytes that are read and scored but not learned. Changes nothing.
     """
-    data = np.ascontiguousarray(bytes_BT.detach().cpu().numpy().astype(np.uint8))
-    B, T = data.shape
-    lengths = np.full(B, T, np.int64) if lengths_B is None else lengths_B.cpu().numpy().astype(np.int64)
-    valid = (np.arange(T)[None] < lengths[:, None]).reshape(-1)
-    written = valid if written_BT is None else valid & written_BT.cpu().numpy().reshape(-1)
-    flat = data.reshape(-1, 1).astype(np.int64)
-    depths = np.arange(8)
+    data, lengths = _arrays(bytes_BT, lengths_B)
+    valid = (np.arange(data.shape[1])[None] < lengths[:, None]).ravel()
+    written = valid if written_BT is None else valid & written_BT.cpu().numpy().ravel()
+    flat, depths = data.reshape(-1, 1).astype(np.int64), np.arange(8)
     nodes, bits = (flat | 256) >> (8 - depths), (flat >> (7 - depths)) & 1
     return _find(tables, contexts, data, lengths, valid, written, nodes, bits, depths)
+
+
+def score(
+    mixer: RecallMixer,
+    tables: RecallTables,
+    found: Found,
+    core_logits_BTV: Tensor | None = None,
+    hidden_BTD: Tensor | None = None,
+) -> Scored:
+    """Bits of every byte under the mixture with the core's logits (B, T, 256), and under recall alone.
+
+    The results lie on the core's device. ValueError where a core is given and the mixer was made without a width.
+    """
+    logits = [mix_alone(mixer, found.inputs_PJK, found.rows_PJS)]
+    if core_logits_BTV is not None:
+        hidden = None if hidden_BTD is None else hidden_BTD.flatten(0, 1)
+        core = core_logits_BTV.flatten(0, 1)
+        logits.append(mix_core(mixer, found.inputs_PJK, found.rows_PJS, found.nodes_PJ, core, hidden))
+    kept = tuple(z.detach().numpy() for z in logits)
+    bits = [_bits(z, _refine(tables, found, which, z), found) for which, z in enumerate(logits)]
+    device = torch.device("cpu") if core_logits_BTV is None else core_logits_BTV.device
+    return Scored(bits[-1].to(device), bits[0].to(device), kept, found.hits)
+
+
+def expand(
+    mixer: RecallMixer,
+    tables: RecallTables,
+    contexts: RecallContexts,
+    core_logits_BV: Tensor | None = None,
+    hidden_BD: Tensor | None = None,
+) -> Tensor:
+    """The next byte's probabilities (B, 256), float64 on the CPU, that `score` would charge: mixed, or recall alone."""
+    B = len(contexts.lane_B)
+    nodes = np.tile(np.arange(1, 256), (B, 1))
+    depths = np.array([node.bit_length() - 1 for node in range(1, 256)])
+    here, zero = np.ones(B, np.bool_), np.zeros((B, 1), np.uint8)
+    with torch.no_grad():
+        found = _find(tables, contexts, zero, np.ones(B, np.int64), here, here, nodes, nodes & 1, depths)
+        if core_logits_BV is None:
+            z = mix_alone(mixer, found.inputs_PJK, found.rows_PJS)
+        else:
+            z = mix_core(mixer, found.inputs_PJK, found.rows_PJS, found.nodes_PJ, core_logits_BV, hidden_BD)
+        ones = _refine(tables, found, int(core_logits_BV is not None), z).double().sigmoid()
+    chance = torch.ones(B, 1, dtype=torch.float64)
+    for depth in range(8):
+        one = ones[:, (1 << depth) - 1 : (2 << depth) - 1]
+        chance = torch.stack((chance * (1.0 - one), chance * one), 2).flatten(1)
+    return chance
+
+
+def advance(contexts: RecallContexts, bytes_BT: Tensor, lengths_B: Tensor | None = None) -> RecallContexts:
+    """The contexts after each lane has read its row's valid prefix; the old ones are unchanged."""
+    data, lengths = _arrays(bytes_BT, lengths_B)
+    new = RecallContexts(contexts.lane_B, *(part.clone() for part in contexts[1:]))
+    kernels().advance(new.window_BW.numpy(), new.words_B3.numpy(), new.spans_B4.numpy(), data, lengths, KINDS)
+    return new
+
+
+def write(
+    tables: RecallTables, found: Found, scored: Scored, bytes_BT: Tensor, lengths_B: Tensor | None = None
+) -> None:
+    """Count what was scored: positions in order of (row, time), so equal runs give equal tables."""
+    kernel, names = kernels(), tables.config.contexts
+    data, _ = _arrays(bytes_BT, lengths_B)
+    taken, bits, nodes, matched = found.written_P, found.bits_PJ, found.nodes_PJ, found.matched_PM2
+    limit, final_limit = tables.config.count_limit, tables.config.final_limit
+    parents = np.array([names.index(PARENTS[n]) if PARENTS.get(n) in names else -1 for n in names])
+    for cells, logits in zip(tables.final, scored.logits, strict=False):
+        kernel.write_final(logits, found.places_PJA, taken, bits, cells, BUCKETS, final_limit)
+    kernel.write_states(tables.states, found.states_PJN, taken, bits, STATE_LIMIT)
+    kernel.write_trust(tables.trust, matched, taken, nodes, bits, LENGTH_CLASS, STATE_LIMIT)
+    kernel.write_slots(
+        tables.slots, found.hashes_PN, taken, nodes, found.depths_J, bits, found.states_PJN, parents, limit, KEEP
+    )
+    kernel.write_history(tables.history, tables.heads, tables.pointers, found.keys_PM, found.lanes_B, data, taken)
+
+
+def _arrays(bytes_BT: Tensor, lengths_B: Tensor | None) -> tuple[Any, Any]:
+    """Bytes (B, T) uint8 and lengths (B,) int64 as numpy arrays."""
+    data = np.ascontiguousarray(bytes_BT.detach().cpu().numpy().astype(np.uint8))
+    lengths = np.full(len(data), data.shape[1]) if lengths_B is None else lengths_B.cpu().numpy()
+    return data, lengths.astype(np.int64)
 
 
 def _find(
@@ -114,246 +204,49 @@ def _find(
     bits: Any,
     depths: Any,
 ) -> Found:
+    """Contexts, then slots, then inputs of the positions of `data` at the given nodes."""
     config, kernel = tables.config, kernels()
-    B, T = data.shape
-    P, J, N, M = B * T, nodes.shape[1], len(config.contexts), len(config.match_lengths)
+    (P, J), N, M = nodes.shape, len(config.contexts), len(config.match_lengths)
     chosen = np.array([CATALOGUE.index(name) for name in config.contexts])
-    orders = np.array([int(name.startswith("order")) for name in config.contexts])
-    hashes, near = np.zeros((P, N), np.int64), np.zeros((P, 4), np.int64)
+    hashes, near = np.zeros((P, N), np.int64), np.zeros((P, 2), np.int64)
     matched, keys = np.zeros((P, M, 2), np.int64), np.zeros((P, M), np.int64)
+    lanes = [part.numpy() for part in (contexts.window_BW, contexts.words_B3, contexts.spans_B4)]
+    past = (tables.history, tables.heads, tables.pointers)
     kernel.find(
-        contexts.window_BW.numpy(),
-        contexts.words_B3.numpy(),
-        contexts.spans_B4.numpy(),
-        data,
-        lengths,
-        KINDS,
-        chosen,
-        np.array(config.match_lengths),
-        tables.history,
-        tables.heads,
-        tables.pointers,
-        hashes,
-        near,
-        matched,
-        keys,
+        *lanes, data, lengths, KINDS, chosen, np.array(config.match_lengths), *past, hashes, near, matched, keys
     )
-    words, states = np.zeros((P, J, N), np.int32), np.full((P, J, N), -1, np.int16)
+    words, states = np.zeros((P, J, N), np.int32), np.full((P, J, N), -1, np.int32)
     kernel.look(tables.slots, hashes, valid, nodes, depths, QUANT, states, words)
-    learned = _worth(tables.states, SHRINK, SHRINK)
-    trust = _worth(tables.trust, 0.5, 1.0)
-    inputs, rows = np.zeros((P, J, 2 * N + 2 * M + 1), np.float32), np.zeros((P, J, 4), np.int64)
+    learned, trust = worth(tables.states), worth(tables.trust, 0.5, 1.0)
+    marks = np.array([ORDER_MARK * name.startswith("order") + WORD_MARKS.get(name, 0) for name in config.contexts])
+    inputs, rows = np.zeros((P, J, 2 * N + 2 * M + 1), np.float32), np.zeros((P, J, 7), np.int64)
     hits = np.zeros(N, np.int64)
-    kernel.gather(
-        words,
-        states,
-        valid,
-        nodes,
-        depths,
-        orders,
-        LOGS,
-        learned,
-        matched,
-        trust,
-        near,
-        inputs,
-        rows,
-        LENGTH_CLASS,
-        hits,
-    )
+    given = (words, states, valid, nodes, depths, marks, KINDS, LOGS, learned, matched, trust, LENGTH_CLASS, near)
+    kernel.gather(*given, inputs, rows, hits)
+    rates = dict(zip(config.contexts, (hits / max(1, int(valid.sum()))).tolist(), strict=True))
     places = _places(near, nodes, tables.final.shape[2] // BUCKETS)
-    count = max(1, int(valid.sum()))
-    rates = {name: float(hit) / count for name, hit in zip(config.contexts, hits, strict=True)}
-    lanes = contexts.lane_B.numpy()
-    return Found(
-        (B, T),
-        valid,
-        written,
-        nodes,
-        bits,
-        depths,
-        lanes,
-        hashes,
-        near,
-        matched,
-        keys,
-        states,
-        inputs,
-        rows,
-        places,
-        rates,
-    )
-
-
-def score(
-    mixer: RecallMixer,
-    tables: RecallTables,
-    found: Found,
-    core_logits_BTV: Tensor | None = None,
-    hidden_BTD: Tensor | None = None,
-) -> Scored:
-    """Bits of every byte under the mixture with the core's logits (B, T, 256), and under recall alone."""
-    alone = _mix_alone(mixer, found)
-    logits = [alone]
-    if core_logits_BTV is not None:
-        logits.append(
-            _mix_core(
-                mixer, found, core_logits_BTV.flatten(0, 1), None if hidden_BTD is None else hidden_BTD.flatten(0, 1)
-            )
-        )
-    kept = tuple(z.detach().numpy() for z in logits)
-    signs = torch.from_numpy(1.0 - 2.0 * found.bits_PJ)
-    bits = [_bits(z, torch.from_numpy(_refine(tables, found, i, kept[i])), signs, found) for i, z in enumerate(logits)]
-    return Scored(bits[-1], bits[0], kept, found.hits)
-
-
-def expand(
-    mixer: RecallMixer,
-    tables: RecallTables,
-    contexts: RecallContexts,
-    core_logits_BV: Tensor | None = None,
-    hidden_BD: Tensor | None = None,
-) -> Tensor:
-    """The next byte's probabilities (B, 256), float64, that `score` would charge: mixed, or recall alone without a core."""
-    B = len(contexts.lane_B)
-    depths = np.array([node.bit_length() - 1 for node in range(1, 256)])
-    nodes = np.tile(np.arange(1, 256), (B, 1))
-    everywhere, zero = np.ones(B, bool), np.zeros((B, 1), np.uint8)
-    with torch.no_grad():
-        found = _find(tables, contexts, zero, np.ones(B, np.int64), everywhere, everywhere, nodes, nodes & 1, depths)
-        mixed = core_logits_BV is not None
-        z = (
-            _mix_core(mixer, found, core_logits_BV, hidden_BD)
-            if core_logits_BV is not None
-            else _mix_alone(mixer, found)
-        )
-        ones = torch.from_numpy(_refine(tables, found, int(mixed), z.numpy())).double().sigmoid()
-    one = torch.ones(B, 1, dtype=torch.float64)
-    for depth in range(8):
-        node = ones[:, (1 << depth) - 1 : (2 << depth) - 1]
-        one = torch.stack((one * (1.0 - node), one * node), 2).flatten(1)
-    return one
-
-
-def advance(contexts: RecallContexts, bytes_BT: Tensor, lengths_B: Tensor | None = None) -> RecallContexts:
-    """The contexts after each lane has read its row's valid prefix; the old ones are unchanged."""
-    data = np.ascontiguousarray(bytes_BT.detach().cpu().numpy().astype(np.uint8))
-    B, T = data.shape
-    lengths = np.full(B, T, np.int64) if lengths_B is None else lengths_B.cpu().numpy().astype(np.int64)
-    new = RecallContexts(contexts.lane_B, *(part.clone() for part in contexts[1:]))
-    kernels().advance(new.window_BW.numpy(), new.words_B3.numpy(), new.spans_B4.numpy(), data, lengths, KINDS)
-    return new
-
-
-def write(
-    tables: RecallTables, found: Found, scored: Scored, bytes_BT: Tensor, lengths_B: Tensor | None = None
-) -> None:
-    """Count what was scored. Positions in order of (lane, time), so equal runs give equal tables."""
-    kernel, config = kernels(), tables.config
-    data = np.ascontiguousarray(bytes_BT.detach().cpu().numpy().astype(np.uint8))
-    B, T = data.shape
-    lengths = np.full(B, T, np.int64) if lengths_B is None else lengths_B.cpu().numpy().astype(np.int64)
-    for i, logits in enumerate(scored.logits):
-        kernel.write_final(
-            logits, found.places_PJA, found.written_P, found.bits_PJ, tables.final[i], BUCKETS, config.final_limit
-        )
-    kernel.write_maps(tables.states, found.states_PJN, found.written_P, found.bits_PJ, 65535)
-    kernel.write_trust(
-        tables.trust, found.matched_PM2, found.written_P, found.nodes_PJ, found.bits_PJ, LENGTH_CLASS, 65535
-    )
-    kernel.write_slots(
-        tables.slots,
-        found.hashes_PN,
-        found.written_P,
-        found.nodes_PJ,
-        found.depths_J,
-        found.bits_PJ,
-        config.count_limit,
-        2,
-    )
-    kernel.write_history(
-        tables.history, tables.heads, tables.pointers, found.keys_PM, found.lanes_B, data, lengths, found.written_P
-    )
-
-
-def _mix_alone(mixer: RecallMixer, found: Found) -> Tensor:
-    z: Tensor = Mix.apply(mixer.alone, None, None, found.inputs_PJK, found.rows_PJS, mixer.groups.numpy())  # type: ignore[no-untyped-call,operator]
-    return z
-
-
-def _mix_core(mixer: RecallMixer, found: Found, logits_PV: Tensor, hidden_PD: Tensor | None) -> Tensor:
-    if mixer.mixed is None or mixer.gate is None:
-        raise ValueError("this RecallMixer was made without a width, so it cannot mix a core")
-    core = Halves.apply(logits_PV.to("cpu", torch.float32).contiguous(), found.nodes_PJ)  # type: ignore[no-untyped-call]
-    gates = None if hidden_PD is None else hidden_PD.to("cpu", torch.float32) @ mixer.gate.T
-    z: Tensor = Mix.apply(mixer.mixed, gates, core, found.inputs_PJK, found.rows_PJS, mixer.groups.numpy())  # type: ignore[no-untyped-call,operator]
-    return z
-
-
-def _refine(tables: RecallTables, found: Found, which: int, logits: Any) -> Any:
-    out = np.zeros_like(logits)
-    kernels().refine(logits, found.places_PJA, tables.final[which], BUCKETS, out)
-    return out
-
-
-def _bits(z: Tensor, refined: Tensor, signs: Tensor, found: Found) -> Tensor:
-    """Cost of the target's bits (B, T): the value after the final maps, the gradient before them."""
-    straight = z + (refined - z).detach()
-    valid = torch.from_numpy(found.valid_P)
-    cost = torch.nn.functional.softplus(straight * signs.to(z.dtype)).sum(1) * BITS
-    return torch.where(valid, cost, 0.0).view(found.shape)
+    who = contexts.lane_B.numpy()
+    looked = (hashes, near, matched, keys, states, inputs, rows, places, rates)
+    return Found((len(data), data.shape[1]), valid, written, nodes, bits, depths, who, *looked)
 
 
 def _places(near: Any, nodes: Any, rows: int) -> Any:
     """Rows (P, J, 2) of the final maps: by last byte and node, by the last two bytes (hashed) and node."""
     one = near[:, :1] * 256 + nodes
-    two = ((near[:, :1] * 65536 + near[:, 1:2] * 256 + nodes) * 40503) >> 3
+    two = ((near[:, :1] * 65536 + near[:, 1:] * 256 + nodes) * 40503) >> 3
     return np.stack([one % rows, two % rows], 2)
 
 
-def _worth(counts: Any, zero: float, one: float) -> Any:
-    return np.log((counts[..., 1] + one) / (counts[..., 0] + zero)).astype(np.float32)
+def _refine(tables: RecallTables, found: Found, which: int, z: Tensor) -> Tensor:
+    """The logits (P, J) after the final maps of mixer `which` (0 alone, 1 mixed); without gradient."""
+    out = torch.empty_like(z, requires_grad=False)
+    kernels().refine(z.detach().numpy(), found.places_PJA, tables.final[which], BUCKETS, out.numpy())
+    return out
 
 
-def _kinds() -> Any:
-    """Letter class of every byte: 0 letter, 1 beyond ASCII, 2 digit, 3 space, 4 other, 5 line end, 6 stop, 7 bracket."""
-    table = np.full(256, 4, np.int64)
-    for byte in range(256):
-        character = chr(byte)
-        if byte >= 128:
-            table[byte] = 1
-        elif character.isalpha():
-            table[byte] = 0
-        elif character.isdigit():
-            table[byte] = 2
-    for characters, kind in ((" ", 3), ("\n\r", 5), (".,;:!?", 6), ("()[]{}<>\"'", 7)):
-        table[[ord(character) for character in characters]] = kind
-    return table
-
-
-KINDS = _kinds()
-QUANT = np.searchsorted([1, 2, 3, 5, 8, 13, 25], np.arange(512), side="right")
-LOGS = np.log(np.arange(512) + SHRINK).astype(np.float32)
-LENGTH_CLASS = np.array(
-    [
-        0,
-        *(
-            max(
-                1,
-                min(
-                    15,
-                    n - 3
-                    if n < 10
-                    else 7 + (n - 10) // 2
-                    if n < 20
-                    else 12 + (n - 20) // 6
-                    if n < 32
-                    else 14
-                    if n < 64
-                    else 15,
-                ),
-            )
-            for n in range(1, 65)
-        ),
-    ]
-)
+def _bits(z: Tensor, refined: Tensor, found: Found) -> Tensor:
+    """Cost of the target's bits (B, T): the value after the final maps, the gradient before them."""
+    straight = z + (refined - z).detach()
+    against = torch.from_numpy(1.0 - 2.0 * found.bits_PJ).to(z.dtype)
+    cost = torch.nn.functional.softplus(straight * against).sum(1) * BITS
+    return torch.where(torch.from_numpy(found.valid_P), cost, 0.0).view(found.shape)

@@ -1,7 +1,7 @@
 """What the recall memory looks up, and how large it may grow.
 
-Torch-free, so that a wrong setting is refused before anything heavy is imported. The names in `CATALOGUE` are the contexts
-the kernels know how to hash, in the order in which they hash them.
+Torch-free, so that a wrong setting is refused before anything heavy is imported. The names in `CATALOGUE` are the
+contexts the kernels know how to hash, in the order in which they hash them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,30 @@ CATALOGUE = (
     "order7",
     "order9",
     "order12",
-    "word",
-    "word+1",
-    "word+2",
-    "skip2",
-    "skip3",
-    "gap",
-    "column",
-    "above",
-    "line",
-    "match",
-    "word*1",
+    "order20",
+    "word",  # the word so far
+    "word+1",  # and the word before it
+    "word+2",  # and the two before it
+    "word+skip",  # and the one before that
+    "place",  # the word before, and how far this one has come
+    "shape",  # classes of the last eight bytes
+    "shape+2",  # classes of the last four, and the last two bytes
+    "column",  # column and the byte above
+    "above",  # the byte above, the one after it, and the last byte
+    "line",  # column and how the line began
+    "match",  # the byte a repeat predicts, and the last two
 )
+PARENTS = {
+    "order6": "order5",
+    "order7": "order6",
+    "order9": "order7",
+    "order12": "order9",
+    "order20": "order12",
+    "word+1": "word",
+    "word+2": "word+1",
+    "word+skip": "word",
+}
+"""A context evicts others only where its parent was already known: room is for what has come back."""
 MATCH_LIMIT = 4
 SMALLEST_BYTES = 1 << 16
 
@@ -43,8 +55,8 @@ class RecallConfig:
     table_bytes: int = 128 << 20
     """Budget of all tables together, in bytes; the slots take what the smaller tables leave."""
     contexts: tuple[str, ...] = CATALOGUE
-    """Which contexts of `CATALOGUE` are counted, each a name used once."""
-    match_lengths: tuple[int, ...] = (6, 12)
+    """Which contexts of `CATALOGUE` are counted, each named once."""
+    match_lengths: tuple[int, ...] = (5, 12, 24)
     """Shortest repeats, in bytes, that the match models follow; ascending."""
     count_limit: int = 255
     """A slot's counts are halved when one passes this (at most 511): the forgetting horizon in visits."""

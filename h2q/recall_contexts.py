@@ -5,8 +5,8 @@
     spans_B4    column; length of the line above; hash of the line's first four bytes; bytes of the word so far
     lane_B      the lane's number in the history of the tables
 
-It is part of a lane's state: gathered, scattered and forked with it, always on the CPU, and nothing in it depends on the
-tables. It is moved only by `h2q.recall.advance`.
+It is part of a lane's state: gathered, scattered and forked with it, always on the CPU, and nothing in it depends on
+the tables. It is moved only by `h2q.recall.advance`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,12 @@
     inputs (P, J, K) logits --x-- sum of S selected weight rows (K) --x-- 1 + gate(hidden) --> logit (P, J)
     core's logit of the same bit --------- one more column ---------------'
 
-P positions, J bits each (the 8 on the target's path, or all 255 nodes), K inputs, S weight sets. Two mixers live here: `mixed`
-has the core's column and the gates; `alone` has neither, and tells what recall is worth without the network. A parameter
-of one never moves the other.
+P positions, J bits each (the 8 on the target's path, or all 255 nodes), K inputs, S weight sets. Two mixers live here:
+`mixed` has the core's column and the gates; `alone` has neither, and tells what recall is worth without the network. A
+parameter of one never moves the other.
+
+Inputs, in order: per context the log odds of its counts and what its state has been worth; per match model the
+predicted bit with its trust, and its sign; a constant. The work is done on the CPU in the type of the weights.
 """
 
 from __future__ import annotations
@@ -19,69 +22,67 @@ from h2q.kernels.select import kernels
 from h2q.layers import Role
 from h2q.recall_config import RecallConfig
 
-SETS = (80, 256, 128, 256)
-"""Rows of each weight set: highest order found and bit; last byte; match length and letter class; bits so far."""
+SETS = (256, 88, 128, 256, 256, 64, 512)
+"""Rows of each weight set: by last byte; orders known and bit; match length and letter class; bits so far; byte before
+the last; which word contexts are known, and bit; classes of the last two bytes, and bit."""
 ROWS = sum(SETS)
+STATE_START, MATCH_START, CORE_START = 0.2, 0.3, 0.3
 
 
 class RecallMixer(nn.Module):
-    """The weights only; `h2q.recall.score` does the mixing."""
+    """The weights; `h2q.recall.score` does the mixing. `width` is that of the core's hidden state, None without."""
+
+    groups: Tensor
 
     def __init__(self, config: RecallConfig, width: int | None = None) -> None:
         super().__init__()
         contexts, models = len(config.contexts), len(config.match_lengths)
         inputs = 2 * contexts + 2 * models + 1
         start = torch.zeros(ROWS, inputs + 1)
-        byte_set = slice(SETS[0], SETS[0] + SETS[1])
-        start[byte_set, 1 : 2 * contexts : 2] = 0.2
-        start[byte_set, 2 * contexts : 2 * contexts + 2 * models : 2] = 0.3
+        start[: SETS[0], 1 : 2 * contexts : 2] = STATE_START
+        start[: SETS[0], 2 * contexts : inputs - 1 : 2] = MATCH_START
+        start[: SETS[0], inputs] = CORE_START
+        gates = [gate for gate in range(contexts + models) for _ in range(2)]
+        self.register_buffer(
+            "groups", torch.tensor([*gates, contexts + models, contexts + models + 1]), persistent=False
+        )
         self.alone = nn.Parameter(start[:, :inputs].clone())
-        groups = [n for n in range(contexts + models) for _ in range(2)] + [contexts + models, contexts + models + 1]
-        self.register_buffer("groups", torch.tensor(groups), persistent=False)
         self.mixed: nn.Parameter | None = None
         self.gate: nn.Parameter | None = None
         if width is not None:
-            start[byte_set, inputs] = 0.3
             self.mixed = nn.Parameter(start)
             self.gate = nn.Parameter(torch.zeros(contexts + models + 2, width))
 
     def roles(self) -> dict[str, Role]:
-        """All are mixing weights."""
+        """All of them mix."""
         return {"alone": Role("mixer"), "mixed": Role("mixer"), "gate": Role("mixer")}
 
 
 class Mix(torch.autograd.Function):
-    """z_pj = sum_k x_pjk (1 + gate_p,group(k)) sum_s w_row(p,j,s),k, with the core's bit logit as the last x."""
+    """The weighted sum (kernels `mix`, `mix_back`): differentiable in weights (R, K'), gates (P, G) and core (P, J)."""
 
     @staticmethod
     def forward(
         ctx: Any, weights: Tensor, gates: Tensor | None, core: Tensor | None, inputs: Any, rows: Any, groups: Any
     ) -> Tensor:
-        ctx.inputs, ctx.rows, ctx.groups = inputs, rows, groups
+        """Logits (P, J); K' is K, or K + 1 with a core. inputs, rows and groups are numpy arrays."""
+        ctx.plan = inputs.astype(weights.detach().numpy().dtype, copy=False), rows, groups
         ctx.save_for_backward(weights, gates, core)
-        z = weights.new_zeros(rows.shape[:2])
-        kernels().mix(inputs, rows, weights.numpy(), groups, _array(gates, weights), _array(core, weights), z.numpy())
+        z = weights.new_empty(rows.shape[:2])
+        inputs, rows, groups = ctx.plan
+        kernels().mix(inputs, rows, weights.numpy(), groups, _array(gates, z), _array(core, z), z.numpy())
         return z
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weights, gates, core = ctx.saved_tensors
-        dweights = torch.zeros_like(weights)
-        dgates = None if gates is None else torch.zeros_like(gates)
-        dcore = None if core is None else torch.zeros_like(core)
+        """Gradients of weights, gates and core."""
+        (inputs, rows, groups), (weights, gates, core) = ctx.plan, ctx.saved_tensors
+        given = (_array(weights, weights), groups, _array(gates, weights), _array(core, weights))
+        slopes = [None if tensor is None else torch.zeros_like(tensor) for tensor in (weights, gates, core)]
         kernels().mix_back(
-            ctx.inputs,
-            ctx.rows,
-            weights.detach().numpy(),
-            ctx.groups,
-            _array(gates, weights),
-            _array(core, weights),
-            grads[0].contiguous().numpy(),
-            dweights.numpy(),
-            _array(dgates, weights),
-            _array(dcore, weights),
+            inputs, rows, *given, grads[0].contiguous().numpy(), *(_array(slope, weights) for slope in slopes)
         )
-        return dweights, dgates, dcore, None, None, None
+        return *slopes, None, None, None
 
 
 class Halves(torch.autograd.Function):
@@ -89,20 +90,41 @@ class Halves(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, nodes: Any) -> Tensor:
+        """Logits (P, J); nodes is a numpy array of 1..255: a one, then the bits so far."""
         ctx.nodes = nodes
         ctx.save_for_backward(logits)
-        out = logits.new_zeros(nodes.shape)
+        out = logits.new_empty(nodes.shape)
         kernels().halves(logits.numpy(), nodes, out.numpy())
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradient of the byte logits."""
         (logits,) = ctx.saved_tensors
-        dlogits = torch.zeros_like(logits)
-        kernels().halves_back(logits.detach().numpy(), ctx.nodes, grads[0].contiguous().numpy(), dlogits.numpy())
-        return dlogits, None
+        slope = torch.zeros_like(logits)
+        kernels().halves_back(logits.detach().numpy(), ctx.nodes, grads[0].contiguous().numpy(), slope.numpy())
+        return slope, None
+
+
+def mix_alone(mixer: RecallMixer, inputs: Any, rows: Any) -> Tensor:
+    """Logits (P, J) of recall alone, on the CPU."""
+    z: Tensor = Mix.apply(mixer.alone.cpu(), None, None, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
+    return z
+
+
+def mix_core(
+    mixer: RecallMixer, inputs: Any, rows: Any, nodes: Any, logits_PV: Tensor, hidden_PD: Tensor | None
+) -> Tensor:
+    """Logits (P, J) of recall mixed with the core's byte logits, gated by its hidden state; on the CPU."""
+    if mixer.mixed is None or mixer.gate is None:
+        raise ValueError("this RecallMixer was made without a width, so it cannot mix a core")
+    weights, gate = mixer.mixed.cpu(), mixer.gate
+    core = Halves.apply(logits_PV.to("cpu", weights.dtype).contiguous(), nodes)  # type: ignore[no-untyped-call]
+    gates = None if hidden_PD is None else (hidden_PD.to(gate.dtype) @ gate.T).cpu()
+    z: Tensor = Mix.apply(weights, gates, core, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
+    return z
 
 
 def _array(tensor: Tensor | None, like: Tensor) -> Any:
-    """A (n, m) array, of no rows where there is no tensor: the kernels ask for its length."""
-    return (like.new_zeros(0, 0) if tensor is None else tensor.detach()).numpy()
+    """The tensor's memory; no rows where there is no tensor."""
+    return (like.new_empty(0, 0) if tensor is None else tensor.detach()).numpy()

@@ -7,8 +7,8 @@
     pointers  per match model, the place that followed the last occurrence of a hashed key (place + 1; 0 is empty)
     history   the bytes each lane has read, a ring per lane; heads counts them
 
-Every entry is one aligned word of at most 64 bits, so a reader in another process sees old or new, never half. The tables
-belong to the trainer (or to a reader of its memory); only `h2q.recall.write` changes them.
+Every entry is one aligned word of at most 64 bits, so a reader in another process sees old or new, never half. The
+tables belong to the trainer (or to a reader of its memory); only `h2q.recall.write` changes them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from h2q.recall_classes import STATES, prior_counts
 from h2q.recall_config import RecallConfig
 
 LINE = 64
-STATES = 2080
 LENGTHS = 16
 BUCKETS = 24
 FINAL_MAPS = 2
 MIXERS = 2
+PRIOR_VISITS = 12
 
 Array = npt.NDArray[np.generic]
 
@@ -58,7 +59,7 @@ class Layout:
 
 
 def layout(config: RecallConfig, lanes: int) -> Layout:
-    """Cut `config.table_bytes`; a fixed share goes to each small table and the slots take the rest (never less than half).
+    """Cut `config.table_bytes`: a fixed share for each small table, the rest, and never less than half, for the slots.
 
     The total can exceed the budget only where the budget is below what the maps of the chosen contexts need.
     """
@@ -141,6 +142,7 @@ def allocate(
     tables = RecallTables(config, plan, buffer)
     if not tables.final.any():
         _level_final(tables.final)
+        tables.states[:] = prior_counts(PRIOR_VISITS)
     return tables
 
 
