@@ -48,7 +48,7 @@ def fold(key: int, value: int) -> int:
 
 @compiled
 def step(byte: int, kinds: Ints, words: Ints, spans: Ints) -> None:
-    """Move one lane's registers past `byte`. A lead byte of three or more starts a word, so a Chinese character does."""
+    """Move a lane's registers past `byte`. A lead byte of three or more starts a word: a Chinese character is one."""
     if kinds[byte] <= 1:
         if byte >= 0xE0 and words[0] != 0:
             words[2] = words[1]
