@@ -125,20 +125,20 @@ def run_monitor(
     app = MonitorApp(session)
     try:
         app.run()
+        print(_farewell(session), file=sys.stderr)  # on the terminal that is whole again
     finally:
         session.close()
-    _farewell(session)
     code = app.return_code or 0
     ended = engine.poll() if engine is not None else None
     return code or (ended if ended is not None and ended > 0 else 0)
 
 
-def _farewell(session: Session) -> None:
-    """Say, on the terminal that is whole again, what becomes of the run."""
-    run = clean_line(session.seen.run)
-    over = session.state == "gone" or not session.alive
-    text = f"Go on with: {session.resume_command()}" if over else f"{run} goes on: python main.py watch {run}"
-    print(text, file=sys.stderr)
+def _farewell(session: Session) -> str:
+    """What becomes of the run, and what to type next."""
+    run = session.seen.run
+    if session.alive:
+        return f"{run} goes on: python main.py watch {run}"
+    return f"{run} is {session.state}; go on with: {session.resume_command()}"
 
 
 def picture(

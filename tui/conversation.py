@@ -64,12 +64,15 @@ class Conversation:
     step: int | None = None
     """Step of the weights that spoke last."""
     age: float | None = None
+    """Seconds: how old those weights were when they spoke."""
     failed: str = ""
     changes: int = 0
     """Grows whenever something to show has changed."""
     _speaker: Speaker | None = None
     _waiting: deque[str] = field(default_factory=deque)
     _sampled: float = float("-inf")
+    _now: float = 0.0
+    _heard: float = 0.0
 
     @property
     def replying(self) -> bool:
@@ -141,6 +144,7 @@ class Conversation:
 
     def tick(self, now: float, *, may_sample: bool) -> None:
         """Take what the talker has written, and ask for the next sample if it is time."""
+        self._now = now
         if self._speaker is not None:
             for event in self._speaker.poll():
                 self._take(event)
@@ -153,7 +157,8 @@ class Conversation:
         """What is under the prompt: learning, temperature, weights."""
         parts = [f"learn {'on' if self.learn else 'off'}", f"temperature {self.temperature:g}"]
         if self.step is not None:
-            parts.append(f"weights step {units.count(self.step)}, {units.age(self.age)}")
+            age = None if self.age is None else self.age + self._now - self._heard
+            parts.append(f"weights step {units.count(self.step)}, {units.age(age)}")
         return " · ".join(parts)
 
     def close(self) -> None:
@@ -182,7 +187,8 @@ class Conversation:
         self.changes += 1
         step, age = number(event, "step"), number(event, "age")
         self.step = int(step) if step is not None else self.step
-        self.age = age if age is not None else self.age
+        if age is not None:
+            self.age, self._heard = age, self._now
         if event.get("event") == "error":
             self._fail(clean(str(event.get("text") or ENDED)))
             if event.get("ended"):

@@ -64,10 +64,13 @@ def _about(seen: Seen) -> list[str]:
 def sources(seen: Seen) -> str:
     """The names of what is read, the first few."""
     found = seen.start.get("sources")
-    names = (
-        [clean_line(str(source)).rstrip("/").rpartition("/")[2] for source in found] if isinstance(found, list) else []
-    )
+    names = [last_part(clean_line(str(source))) for source in found] if isinstance(found, list) else []
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def last_part(source: str) -> str:
+    """The name of a file, folder or address without what is before it."""
+    return source.rstrip("/").rpartition("/")[2] or source
 
 
 def now(seen: Seen, width: int, saved_age: float | None) -> list[Line]:
@@ -148,7 +151,7 @@ def recall_lines(seen: Seen, width: int) -> list[Line]:
     bars = "".join(level_of(orders[order]) for order in sorted(orders))
     span = f"{min(orders)}-{max(orders)}" if orders else ""
     numbers = [f"{order}:{share(orders[order])}" for order in sorted(orders)]
-    return [row(f"recall, orders {span}  {bars}", match, width), [(" " + fit(" ".join(numbers), width - 2), "dim")]]
+    return [row(f"recall, order {span} {bars}", match, width), [(" " + fit(" ".join(numbers), width - 2), "dim")]]
 
 
 def _order(name: str) -> int | None:
@@ -177,7 +180,7 @@ def reading_title(seen: Seen) -> str:
     if not seen.lanes:
         return "4 reading"
     where = f" · {units.percent(seen.fraction)}" if seen.fraction is not None else ""
-    return f"4 reading · lane {seen.lane + 1}/{seen.lanes} · {seen.source or 'stream'}{where}"
+    return f"4 reading · lane {seen.lane + 1}/{seen.lanes} · {last_part(seen.source) or 'stream'}{where}"
 
 
 def reading(seen: Seen, width: int, height: int) -> list[Line]:

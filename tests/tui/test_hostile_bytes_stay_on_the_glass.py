@@ -36,7 +36,7 @@ async def test_every_string_of_a_run_is_only_shown(tmp_path: Path) -> None:
             data = HOSTILE.encode("utf-8", "replace") + bytes(range(256))
             notice = {"event": "notice", "level": "warning", "text": HOSTILE}
             await tell(pilot, engine, reading(data, source=HOSTILE), notice)
-            await sees(pilot, "4 reading · lane 7/24 · ␛]52", "it writes")
+            await sees(pilot, "4 reading · lane 7/24 · x][red]␀␡", "it writes")
             await tell(pilot, engine, {"event": "status", "status": HOSTILE, "text": HOSTILE})
             seen = await sees(pilot, f"● {SHOWN}")
             assert not controls(pilot), seen

@@ -2,18 +2,15 @@
 
 import io
 import json
-import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.tui.engine import FakeEngine
 from tests.tui.talker import __name__ as TALKER
+from tests.tui.terminal import Terminal
 from tui.bridge import Bridge
 from tui.repl import run_repl
 
@@ -24,15 +21,15 @@ PROGRAM = (
 )
 
 
-class Terminal(io.StringIO):
+class Typed(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
 def converse(typed: str, *reply: str, bridge: Bridge | None = None) -> tuple[int, str]:
-    out = Terminal()
+    out = Typed()
     argv = [*ARGV, *map(json.dumps, reply)]
-    code = run_repl(argv, stdin=Terminal(typed), stdout=out, banner="H2Q chat", temperature=0.8, bridge=bridge)
+    code = run_repl(argv, stdin=Typed(typed), stdout=out, banner="H2Q chat", temperature=0.8, bridge=bridge)
     return code, out.getvalue()
 
 
@@ -127,36 +124,8 @@ def test_a_run_that_may_not_learn_says_why(tmp_path: Path) -> None:
     assert "feed" not in engine.verbs()
 
 
-class Teletype:
-    """The program on a real terminal, its keys and what it prints."""
-
-    def __init__(self) -> None:
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.environ["TERM"] = "dumb"
-            os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
-        self.seen = b""
-
-    def press(self, keys: bytes) -> None:
-        os.write(self.terminal, keys)
-
-    def expect(self, wanted: bytes) -> None:
-        """Read until the text is there; what is before it and the text itself are taken away."""
-        deadline = time.monotonic() + 20
-        while wanted not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.terminal], [], [], 0.1)[0]:
-                self.seen += os.read(self.terminal, 4096)
-        self.seen = self.seen.partition(wanted)[2]
-
-    def end(self) -> int:
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.terminal)
-        return code
-
-
 def test_ctrl_c_stops_the_reply_and_ctrl_d_leaves() -> None:
-    chat = Teletype()
+    chat = Terminal(PROGRAM, term="dumb")
     chat.expect(b"H2Q chat")
     chat.expect(b"> ")
     chat.press(b"slow one\r")
@@ -168,3 +137,4 @@ def test_ctrl_c_stops_the_reply_and_ctrl_d_leaves() -> None:
     chat.expect(b"> ")
     chat.press(b"\x04")
     assert chat.end() == 0
+    chat.close()
