@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from h2q.config import ModelConfig
 from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
-from h2q.quaternion import conjugate, exponential, multiply
+from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.state import last_items
 from h2q.structure import HamiltonLinear, StructureBank
 
@@ -35,8 +35,6 @@ class AttentionState(NamedTuple):
 class QuaternionAttention(nn.Module):
     """(B, T, D) -> (B, T, D), each byte attending to itself and the window - 1 bytes before it."""
 
-    axis: Tensor
-
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()
         width, heads = config.inner, config.attention.heads
@@ -50,7 +48,6 @@ class QuaternionAttention(nn.Module):
             self.gamma = nn.Parameter(torch.zeros(heads))
         # Wavelengths from 2 pi bytes to about eight windows, log-spaced over the channels.
         self.theta = nn.Parameter(torch.exp(-math.log(8 * self.window) * torch.arange(n) / n).repeat(heads, 1))
-        self.register_buffer("axis", F.one_hot(torch.arange(heads) % 3, 3).T.float(), persistent=False)
 
     def roles(self) -> dict[str, Role]:
         """Scales and angles move like gains; gamma exists only where phase feedback is rotation."""
@@ -62,11 +59,10 @@ class QuaternionAttention(nn.Module):
         seen = torch.zeros(lanes, dtype=torch.long, device=empty.device)
         return AttentionState(empty, empty.clone(), seen, self.conv.zeros(lanes))
 
-    def rotor(self, start: int, stop: int) -> Tensor:
-        """p_t = exp(mu_h theta_{h,j} t) for t in start..stop-1: (4, 1, H, t, n)."""
+    def angle(self, start: int, stop: int) -> Tensor:
+        """theta_{h,j} t of the rotation p_t = exp(mu_h theta_{h,j} t), for t in start..stop-1: (H, t, n)."""
         time = torch.arange(start, stop, device=self.theta.device, dtype=self.theta.dtype)
-        angle = self.theta[:, None, :] * time[:, None]
-        return torch.cat((angle.cos()[None], self.axis.to(angle)[:, :, None, None] * angle.sin()))[:, None]
+        return self.theta[:, None, :] * time[:, None]
 
     def forward(self, x: Tensor, state: AttentionState, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
@@ -74,8 +70,8 @@ class QuaternionAttention(nn.Module):
         x, conv = self.conv(x, state.conv, lengths)
         q, k, v = self.qkv(x).chunk(3, -1)
         keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
-        query = multiply(self.rotor(0, length), unit(split_heads(q, self.heads)))
-        key = multiply(self.rotor(-past, length), unit(split_heads(keys, self.heads)))
+        query = turn(unit(split_heads(q, self.heads)), self.angle(0, length))
+        key = turn(unit(split_heads(keys, self.heads)), self.angle(-past, length))
         y = self.read(query, key, split_heads(values, self.heads), self.mask(length, state.seen))
         seen = (state.seen + (length if lengths is None else lengths)).clamp_max(past)
         carried = AttentionState(last_items(state.keys, k, lengths), last_items(state.values, v, lengths), seen, conv)

@@ -4,7 +4,8 @@
     y2 = x2 + memory(y1)       x1 = y1 - mixer(x2)
 
 Backward recomputes each branch once, from the output it can see, and undoes the block with the same values. The
-carried state is read, never written twice: the recomputation's new state is thrown away. The gradients equal those of the plain form.
+carried state is read, never written twice: the recomputation's new state is thrown away. Gradients equal those of the
+plain form.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ import torch
 
 from h2q.attention import QuaternionAttention
 from h2q.config import StructureConfig, replace
-from h2q.quaternion import conjugate, exponential, multiply
+from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.structure import StructureBank
 from tests.cores import tiny_config
 
@@ -83,9 +83,9 @@ def test_any_length_at_once_equals_byte_by_byte(length: int) -> None:
 def test_scores_depend_on_distance_only() -> None:
     attention = layer()
     q, k = torch.randn(2, 4, 1, HEADS, 1, n, dtype=torch.float64)
-    early, late = attention.rotor(0, 40), attention.rotor(1000, 1040)
-    first = (multiply(early[..., 30:31, :], q) * multiply(early[..., 10:11, :], k)).sum((0, -1))
-    second = (multiply(late[..., 30:31, :], q) * multiply(late[..., 10:11, :], k)).sum((0, -1))
+    early, late = attention.angle(0, 40), attention.angle(1000, 1040)
+    first = (turn(q, early[:, 30:31]) * turn(k, early[:, 10:11])).sum((0, -1))
+    second = (turn(q, late[:, 30:31]) * turn(k, late[:, 10:11])).sum((0, -1))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from h2q.quaternion import conjugate, exponential, hamilton_block, inverse, multiply, norm
+from h2q.quaternion import conjugate, exponential, hamilton_block, inverse, multiply, norm, turn
 from tests.cores import close
 
 
@@ -60,3 +60,19 @@ def test_the_block_matrix_is_left_multiplication() -> None:
     close(hamilton_block(AC), hamilton_block(A) @ hamilton_block(C), 1e-12)
     adjoint = conjugate(A).transpose(1, 2)
     close(hamilton_block(adjoint), hamilton_block(A).T, 1e-12)
+
+
+def test_turning_equals_the_product_with_an_exponential_and_so_do_its_gradients() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(4, 2, 5, 3, 2, dtype=torch.float64, requires_grad=True)
+    angle = torch.randn(5, 3, 2, dtype=torch.float64, requires_grad=True)
+    axis = torch.eye(3, dtype=torch.float64)[torch.arange(5) % 3].T[:, :, None, None]
+    slow, fast = multiply(exponential(axis * angle)[:, None], x), turn(x, angle)
+    close(fast, slow, 1e-12)
+    weight = torch.randn_like(slow)
+    for got, want in zip(
+        torch.autograd.grad((fast * weight).sum(), (x, angle)),
+        torch.autograd.grad((slow * weight).sum(), (x, angle)),
+        strict=True,
+    ):
+        close(got, want, 1e-12)
