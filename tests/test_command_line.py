@@ -1,6 +1,7 @@
 """The command line keeps its promises: names, limits, resuming, precedence, one object a line, exit codes."""
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ from h2q.commands.arguments import size
 from h2q.commands.engine import operate
 from h2q.train.order import Order
 from h2q.train.run import Run
+from h2q.train.signals import Signals
 from tests.conftest import Command, Ear, Facts
 
 
@@ -214,6 +216,31 @@ def test_sighup_and_sigusr1_do_not_end_a_run(train: Command, text: Path) -> None
     run, ear = Run(Path("runs/one")), Ear(send)
     assert operate(run, Order.read(run.document | {"limits": {"steps": 6}}), [ear], 0.0) == 0
     assert sorted(ear.steps("saved")) == [3, 6]
+
+
+def test_a_second_ctrl_c_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert (signals.reason, signals.code, left) == ("interrupted", 130, [])
+        signal.raise_signal(signal.SIGINT)
+    assert left == [130]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_old_torch_is_a_sentence(
+    train: Command, text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.__version__", "2.9.1")
+    assert train(text) == 2
+    assert capsys.readouterr().err == "h2q: H2Q needs torch 2.11 or newer; this is 2.9.1.\n"
+
+
+def test_a_run_that_may_learn_from_chat_still_ends_with_its_sources(train: Command, text: Path, facts: Facts) -> None:
+    assert train(text, "--learn", "on", "--ui", "json") == 0
+    told = facts()
+    assert (told[-1]["reason"], told[-1]["bytes"], told[0]["learn"]) == ("finished", 4000, True)
 
 
 def test_plain_lines_go_to_stdout_and_none_is_silent(

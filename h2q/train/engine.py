@@ -254,14 +254,17 @@ class Engine:
             command.reply({"error": str(error.args[0]) if error.args else "that cannot be done"})
 
     def pause(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Learn nothing until told to go on."""
         self.paused = True
         return {"status": "paused"}
 
     def go_on(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Learn again."""
         self.paused = False
         return {"status": "learning"}
 
     def stop(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Save and end, with exit code 0."""
         self.stopped = "stopped"
         return {"status": "stopped"}
 
