@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from h2q.config import CORES, PRESETS, flat, nearest
 from h2q.train.config import RunConfig, Setting, resolve
@@ -63,6 +63,11 @@ def guarded(command: Callable[[], int]) -> int:
     except refusals() as error:
         tell(f"h2q: {str(error).rstrip('.')}.")
         return 2
+
+
+def at_terminal(*streams: TextIO | None) -> bool:
+    """Whether every stream is a terminal; a closed one (None) is not."""
+    return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def load(verb: str, verbs: Sequence[str], hidden: Sequence[str]) -> ModuleType:

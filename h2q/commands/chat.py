@@ -5,11 +5,12 @@
 With a pipe on either side: the prompt from stdin, nothing but the reply on stdout.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from h2q.commands.arguments import Parser, Refusal, need_torch, tell
+from h2q.commands.arguments import Parser, Refusal, at_terminal, need_torch, tell
 from h2q.train.run import Run, all_runs, find, newest, runs_folder
 
 EXAMPLES = (
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     run = chosen(args.run, args.attach)
     alive = run is not None and run.alive()
     where = str(run.folder) if run is not None else args.run
-    if not alive and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not alive and not at_terminal(sys.stdin, sys.stdout):
         check(where)
     from h2q.commands.detached import verb
     from tui.bridge import Bridge
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run_repl(
             verb("talker", where),
-            stdin=sys.stdin,
+            stdin=sys.stdin or io.StringIO(),
             stdout=sys.stdout,
             banner=f"{run.name if run else where} · {'live' if alive else 'saved'} · /help, ctrl+d leaves",
             temperature=args.temperature,

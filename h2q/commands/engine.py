@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from h2q.commands.arguments import need_torch, refusals
+from h2q.commands.arguments import at_terminal, need_torch, refusals
 from h2q.train.board import Board, socket_path
 from h2q.train.herald import Herald, Sink
 from h2q.train.order import Order
@@ -46,7 +46,7 @@ def in_foreground(run: Run, order: Order, ui: str) -> int:
     from tui.plain import JsonSink, NullSink, PlainSink
 
     sinks: dict[str, Any] = {
-        "plain": lambda: PlainSink(sys.stdout, progress=sys.stderr.isatty()),
+        "plain": lambda: PlainSink(sys.stdout, progress=at_terminal(sys.stderr)),
         "json": lambda: JsonSink(sys.stdout),
         "none": NullSink,
     }

@@ -6,7 +6,7 @@ To a pipe go the exact bytes and nothing else; to a terminal, whole characters t
 import sys
 from collections.abc import Callable, Sequence
 
-from h2q.commands.arguments import Parser, Refusal, need_torch, size, tell
+from h2q.commands.arguments import Parser, Refusal, at_terminal, need_torch, size, tell
 
 EXAMPLES = (
     'generate calm-river --prompt "The lobster is" --bytes 300',
@@ -54,7 +54,7 @@ def prompt_bytes(text: str | None) -> bytes:
     if text is not None:
         prompt = text.encode("utf-8", "surrogateescape")
     else:
-        prompt = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(PROMPT_LIMIT + 1)
+        prompt = b"" if sys.stdin is None or at_terminal(sys.stdin) else sys.stdin.buffer.read(PROMPT_LIMIT + 1)
     if len(prompt) > PROMPT_LIMIT:
         raise Refusal("The prompt is longer than 1 MiB.")
     return prompt
@@ -62,7 +62,7 @@ def prompt_bytes(text: str | None) -> bytes:
 
 def writer() -> tuple[Callable[[bytes], None], Callable[[], None]]:
     """(write bytes, finish) for standard output as it is."""
-    if not sys.stdout.isatty():
+    if not at_terminal(sys.stdout):
 
         def pipe(data: bytes) -> None:
             sys.stdout.buffer.write(data)

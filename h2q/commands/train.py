@@ -15,7 +15,17 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from h2q.commands.arguments import Parser, Refusal, add_settings, command_line, gather_config, positive, size, tell
+from h2q.commands.arguments import (
+    Parser,
+    Refusal,
+    add_settings,
+    at_terminal,
+    command_line,
+    gather_config,
+    positive,
+    size,
+    tell,
+)
 from h2q.config import flat
 from h2q.train.config import RunConfig, is_training, resolve, run_to_dict, with_threads
 from h2q.train.order import Limits, Order, absolute
@@ -70,8 +80,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def choose_ui(args: argparse.Namespace) -> str:
     """What to show; `auto` is the screen where there is a whole terminal for it. Raises Refusal."""
-    whole = sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    whole = whole and (sys.stdin.isatty() or ("-" in args.sources and terminal_opens()))
+    whole = at_terminal(sys.stdout, sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb")
+    whole = whole and (at_terminal(sys.stdin) or ("-" in args.sources and terminal_opens()))
     if args.ui == "tui" and not whole and not args.detach:
         raise Refusal("--ui tui needs a terminal on stdin, stdout and stderr; use --ui plain or --ui json.")
     return str(args.ui) if args.ui != "auto" else "tui" if whole else "plain"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from h2q.commands.arguments import Parser, Refusal
+from h2q.commands.arguments import Parser, Refusal, at_terminal
 from h2q.train.run import Run, find
 from h2q.train.snapshot import parse
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """Show the run until it ends or we leave; the exit code."""
     args = parser().parse_args(arguments)
     run = find(args.run)
-    whole = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    whole = at_terminal(sys.stdin, sys.stdout, sys.stderr)
     if args.ui == "tui" and not whole:
         raise Refusal("--ui tui needs a terminal on stdin, stdout and stderr; use --ui plain or --ui json.")
     if args.ui == "tui" or (args.ui == "auto" and whole):

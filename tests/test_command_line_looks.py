@@ -1,0 +1,93 @@
+"""The verbs that look: watch, inspect, export. They tell what is there and change nothing of the run."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from h2q.commands.engine import operate
+from h2q.commands.train import begun, parser
+from h2q.commands.watch import facts as watched
+from tests.conftest import SMALLEST, Command, Ear, Facts, text_of
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def run(train: Command, text: Path) -> Path:
+    """A run of ten steps, saved."""
+    assert train(text, "--run", "one", "--steps", 10, "--set", "optim.beta1=0.8") == 0
+    return Path("runs/one")
+
+
+def test_watch_tells_every_fact_of_a_run_that_is_over(h2q: Command, run: Path, facts: Facts) -> None:
+    assert h2q("watch", "one", "--ui", "json") == 0
+    assert facts() == [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_watch_follows_a_run_that_goes_on_to_its_end(here: Path) -> None:
+    (here / "a.txt").write_bytes(text_of(20_000))
+    run, order = begun(parser().parse_args(["a.txt", *SMALLEST, "--run", "one"]))
+    seen = threading.Event()
+    ear = Ear(lambda fact: fact.get("step") == 5 and seen.wait(20.0))
+    engine = threading.Thread(target=operate, args=(run, order, [ear], 0.0))
+    engine.start()
+    deadline = time.monotonic() + 20.0
+    while not run.alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    told = []
+    for fact in watched(run):
+        told.append(fact)
+        if fact["event"] == "step":
+            seen.set()
+    engine.join()
+    assert told == [json.loads(json.dumps(fact)) for fact in ear.told]
+    assert told[-1]["event"] == "end"
+
+
+def test_watch_says_when_it_cannot(h2q: Command, run: Path, capsys: Captured) -> None:
+    for arguments in (["nobody"], ["one", "--ui", "tui"], ["one", "--ui", "json", "--control"]):
+        assert h2q("watch", *arguments) == 2
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 3)
+
+
+def test_inspect_tells_sizes_work_and_where_settings_came_from(
+    h2q: Command, run: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert h2q("inspect", "one", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["state"], told["saves"]) == ("one", "not in training", ["step-000000010"])
+    assert "optim.beta1 = 0.8   (command line)" in told["settings"]
+    assert "preset = tiny   (command line)" in told["settings"]
+    assert "conv = 4   (preset)" in told["settings"]
+    assert any("MAC/byte" in line for line in told["parameters"])
+    assert h2q("inspect", "runs/one/checkpoints/step-000000010") == 0
+    said = capsys.readouterr().out
+    assert "model.safetensors" in said
+    assert "whole" in said
+
+
+def test_inspect_counts_a_source_and_names_the_machine(h2q: Command, text: Path, capsys: Captured) -> None:
+    assert h2q("inspect", text, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["bytes"], told["files"]) == (4000, 1)
+    assert h2q("inspect", "--system", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["packages"]["torch"].startswith("2.")
+    assert h2q("inspect") == 2
+    assert h2q("inspect", "nothing-like-it") == 2
+
+
+@pytest.mark.parametrize("option", [[], ["--format", "safetensors"]])
+def test_export_writes_a_folder_once_and_leaves_the_run_alone(
+    h2q: Command, run: Path, capsys: Captured, option: list[str]
+) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert h2q("export", "one", "away", *option) == 0
+    assert {"model.safetensors", "config.json", "README.md"} <= set(os.listdir("away"))
+    assert h2q("export", "one", "away", *option) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
