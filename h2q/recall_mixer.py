@@ -26,7 +26,7 @@ SETS = (256, 88, 128, 256, 256, 64, 512)
 """Rows of each weight set: by last byte; orders known and bit; match length and letter class; bits so far; byte before
 the last; which word contexts are known, and bit; classes of the last two bytes, and bit."""
 ROWS = sum(SETS)
-STATE_START, MATCH_START, CORE_START = 0.2, 0.3, 0.3
+COUNT_START, STATE_START, MATCH_START, CORE_START = 0.06, 0.12, 0.3, 0.3
 
 
 class RecallMixer(nn.Module):
@@ -39,6 +39,7 @@ class RecallMixer(nn.Module):
         contexts, models = len(config.contexts), len(config.match_lengths)
         inputs = 2 * contexts + 2 * models + 1
         start = torch.zeros(ROWS, inputs + 1)
+        start[: SETS[0], 0 : 2 * contexts : 2] = COUNT_START
         start[: SETS[0], 1 : 2 * contexts : 2] = STATE_START
         start[: SETS[0], 2 * contexts : inputs - 1 : 2] = MATCH_START
         start[: SETS[0], inputs] = CORE_START
