@@ -136,10 +136,12 @@ def levels(seen: Seen, width: int, height: int) -> list[Line]:
 
 
 def _level(level: Level, width: int) -> Line:
-    gauge = max(4, min(12, width - 33))
+    counted = width >= 38
+    gauge = max(4, min(12, width - (34 if counted else 25)))
     done = (level.period - level.to_next) / level.period if level.period > 1 else 1.0
     left = [(f" {fit(level.name, 7):<7} {level.period:>3} ", ""), (bar(done, gauge), "accent")]
-    return [*left, (f" |d| {units.small(level.delta):>7}", "dim"), (f" {level.updates:>6}× ", "dim")]
+    updates = [(f" {level.updates:>6}× ", "dim")] if counted else []
+    return [*left, (f" |d| {units.small(level.delta):>7}", "dim"), *updates]
 
 
 def recall_lines(seen: Seen, width: int) -> list[Line]:

@@ -74,7 +74,7 @@ async def test_the_wide_screen_has_every_pane_and_every_figure(engine: FakeEngin
         }.items():  # fmt: skip
             row = next(row for row in rows(pilot.app) if f" {label} " in row)
             assert f" {figure} " in row, (figure, row)
-        assert "mid       4 ████░░░ |d|  2.5e-4    193×" in seen
+        assert "mid       4 ███░░░ |d|  2.5e-4    193×" in seen
         assert "1:1.0 2:.99 3:.93 6:.61" in seen
 
 

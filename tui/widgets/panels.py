@@ -25,6 +25,11 @@ SHAPES = ("wide", "medium", "one", "sentence")
 ALWAYS = {"wide": frozenset({*PANES, "surprising"}), "medium": frozenset({"curve", "now"})}
 DEFAULT = {"medium": "writes", "one": "curve"}
 """The pane that has the free room until another is chosen."""
+SLOW_SECONDS = 1.0
+"""The curve moves by less than a dot in this time, once there are more than FEW points."""
+FEW = 20
+SAMPLES_SECONDS = 0.6
+"""Growing text lays the screen out anew: seldom enough to cost little, often enough to look alive."""
 STARTING = "starting, loading torch …"
 
 
@@ -53,6 +58,9 @@ class Panels(Container):
         self.session = session
         self.shape, self.chosen = "wide", ""
         self._drawn: tuple[object, ...] = ()
+        self._slow: tuple[object, ...] = ()
+        self._read: tuple[object, ...] = ()
+        self._slow_at = self._samples_at = float("-inf")
 
     def compose(self) -> ComposeResult:
         yield CurvePane(id="curve", classes="pane")
@@ -82,26 +90,37 @@ class Panels(Container):
         return self.shape
 
     def draw(self, *, anyway: bool = False) -> None:
-        """Show what was seen, if something changed; a frozen view stands still."""
-        session, seen = self.session, self.session.seen
-        picture = (seen.changes, session.state, self.size)
-        if not session.frozen and (anyway or picture != self._drawn):
-            self._drawn = picture
-            age = seen.saved_age(session.clock())
-            self._show("now", lambda pane: pane.show(panes.now(seen, pane.content_size.width, age)))
-            self._show("levels", lambda pane: pane.show(panes.levels(seen, *pane.content_size)))
-            self._show("reading", self._draw_reading)
-            self._show("surprising", lambda pane: pane.show(panes.surprising(seen, *pane.content_size)))
-            self._show("curve", self._draw_curve)
-            self._draw_gone()
+        """Show what was seen, if something changed; a frozen view stands still, unless another pane must be filled."""
+        seen, now = self.session.seen, self.session.clock()
+        age = seen.saved_age(now)
+        picture = (seen.changes, self.session.state, self.size, int(age or 0))
+        if anyway or not self.session.frozen:
+            if anyway or picture != self._drawn:
+                self._drawn = picture
+                self._draw_quick(age)
+            few = len(seen.series) < FEW
+            if anyway or (picture != self._slow and (few or now - self._slow_at >= SLOW_SECONDS)):
+                self._slow, self._slow_at = picture, now
+                self._show("surprising", lambda pane: pane.show(panes.surprising(seen, *pane.content_size)))
+                self._show("curve", self._draw_curve)
         self.draw_talk()
+
+    def _draw_quick(self, age: float | None) -> None:
+        """What changes with every step."""
+        seen = self.session.seen
+        self._show("now", lambda pane: pane.show(panes.now(seen, pane.content_size.width, age)))
+        self._show("levels", lambda pane: pane.show(panes.levels(seen, *pane.content_size)))
+        self._show("reading", self._draw_reading)
+        self._draw_gone()
 
     def draw_talk(self) -> None:
         """Show the talk, and the samples unless the view is frozen."""
         talk, writes = self.query_one(Talk), self.query_one(Writes)
         if talk.display:
             talk.draw(self.session.conversation)
-        if writes.display and not self.session.frozen:
+        now = self.session.clock()
+        if writes.display and not self.session.frozen and now - self._samples_at >= SAMPLES_SECONDS:
+            self._samples_at = now
             writes.show_samples(self.session.conversation)
 
     def in_focus(self) -> Widget:
@@ -117,8 +136,12 @@ class Panels(Container):
             draw(pane)
 
     def _draw_reading(self, pane: Lines) -> None:
-        pane.name_pane(panes.reading_title(self.session.seen))
-        pane.show(panes.reading(self.session.seen, *pane.content_size))
+        seen = self.session.seen
+        read = (pane.content_size, seen.lane, seen.passages[-1].at if seen.passages else None)
+        if read != self._read:
+            self._read = read
+            pane.name_pane(panes.reading_title(seen))
+            pane.show(panes.reading(seen, *pane.content_size))
 
     def _draw_curve(self, pane: Lines) -> None:
         if isinstance(pane, Curve):
