@@ -26,8 +26,9 @@ from checkpoints.bundle import file_name, flat_name, flattened, sources
 from checkpoints.card import card
 from checkpoints.format import JSON, CheckpointError, versions, write_tensors
 from checkpoints.store import Saved
-from h2q.config import ConfigError, model_from_dict, to_dict
+from h2q.config import model_from_dict
 from h2q.model import H2Q
+from h2q.settings import ConfigError, to_dict
 from h2q.state import START
 
 FORMATS = ("hf", "safetensors")

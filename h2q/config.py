@@ -6,29 +6,18 @@ Each part of the model owns one frozen dataclass here. Contradictions are refuse
 says what to set; unknown keys are refused with the nearest known name. Nothing here reads the environment or a device.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from dataclasses import replace as with_fields
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
 from h2q.recall_config import RecallConfig
+from h2q.settings import ConfigError, flat, nearest, replace, require
 
 CORES = ("h2q", "transformer")
 FORMS = ("bank", "factors", "einsum", "dense")
 PHASES = ("rotation", "prototype", "off")
 MIXERS = ("attention", "delta")
 ACTIVATIONS = ("relu2", "silu")
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be: the message is one sentence for the user."""
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Refuse a contradiction with a sentence that says what to set."""
-    if not condition:
-        raise ConfigError(sentence)
 
 
 @dataclass(frozen=True)
@@ -174,6 +163,12 @@ class ModelConfig:
             self.inner % unit == 0,
             f"width {self.width} is not a multiple of structure.block {unit * halves}: set one of the two.",
         )
+        joined = len(self.ngram.orders) * self.ngram.dim
+        require(
+            not self.ngram.enabled or self.structure.form == "dense" or joined % unit == 0,
+            f"ngram.dim {self.ngram.dim} times {len(self.ngram.orders)} orders is not a multiple of "
+            f"structure.block {unit}: set one of the two.",
+        )
         for name, heads in (("attention", self.attention.heads), ("delta", self.delta.heads)):
             require(
                 self.inner % (4 * heads) == 0,
@@ -199,6 +194,13 @@ class ModelConfig:
         return tuple(max(1, round(hidden * s / total / unit)) * unit for s in self.continuum.shares)
 
 
+FEW_CONTEXTS = (
+    *("order1", "order2", "order3", "order4", "order5", "order6"),
+    *("word", "word+1", "shape", "column", "above", "match"),
+)
+"""What is worth its place in small tables: more contexts would only push each other out."""
+
+
 def tiny() -> ModelConfig:
     """One block of 64: tests and quick looks."""
     return ModelConfig(
@@ -208,7 +210,7 @@ def tiny() -> ModelConfig:
         attention=AttentionConfig(heads=2),
         delta=DeltaConfig(heads=2),
         ngram=NgramConfig(rows_log2=14, dim=16),
-        recall=RecallConfig(table_bytes=16 << 20),
+        recall=RecallConfig(table_bytes=16 << 20, contexts=FEW_CONTEXTS),
     )
 
 
@@ -270,12 +272,6 @@ PRESETS: dict[str, Callable[[], ModelConfig]] = {
 }
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """The end of a sentence about an unknown name: "; did you mean X?" or a full stop."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
 def preset(name: str, core: str = "h2q") -> ModelConfig:
     """The named size for a core. Raises ConfigError, with the nearest name, for one that does not exist."""
     if name not in PRESETS:
@@ -285,69 +281,6 @@ def preset(name: str, core: str = "h2q") -> ModelConfig:
         plain = {"core": core, "structure.form": "dense", "continuum.periods": (1,), "continuum.shares": (1.0,)}
         return replace(config, {**plain, "reversible": False, "structure.axiom_lambda": 0.0})
     return replace(config, {"core": core})
-
-
-Config = TypeVar("Config")
-
-
-def parse(text: Any, kind: Any, key: str) -> Any:
-    """A setting's text (or TOML value) as the type of its field. Raises ConfigError naming the key."""
-    words = {"on": True, "off": False, "true": True, "false": False}
-    try:
-        if kind is bool:
-            return text if isinstance(text, bool) else words[str(text).lower()]
-        if kind in (int, float, str):
-            return kind(text)
-        items = text if isinstance(text, list | tuple) else str(text).split(",")
-        inner = kind.__args__[0]
-        return tuple(inner(item) for item in items)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        name = getattr(kind, "__name__", str(kind))
-        raise ConfigError(f"{key} cannot be {text!r}: it takes {'on or off' if kind is bool else name}.") from None
-
-
-def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Config:
-    """A copy of a (nested) config with dotted settings applied; `recall=off` sets `recall.enabled`.
-
-    Raises ConfigError for an unknown key (nearest name offered), a value of the wrong type, or a contradiction.
-    """
-    hints = get_type_hints(type(config))
-    values: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
-    for key, value in settings.items():
-        head, _, rest = key.partition(".")
-        if head not in hints:
-            raise ConfigError(f"There is no setting {prefix + key!r}{nearest(head, list(hints))}")
-        if not is_dataclass(hints[head]):
-            require(not rest, f"There is no setting {prefix + key!r}: {prefix + head} is a value, not a section.")
-            values[head] = parse(value, hints[head], prefix + key)
-        else:
-            nested.setdefault(head, {})[rest or "enabled"] = value
-    for head, part in nested.items():
-        values[head] = replace(getattr(config, head), part, f"{prefix}{head}.")
-    try:
-        return with_fields(config, **values)  # type: ignore[type-var]
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain values, JSON-ready; `from_dict` gives the same config back."""
-    out: dict[str, Any] = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        out[item.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
-    return out
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return out
 
 
 def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:

@@ -100,10 +100,10 @@ def generate(
 
 
 class Characters:
-    """Bytes in, whole characters out: a torn one waits for its rest, a broken one becomes U+FFFD."""
+    """Bytes in, whole characters out: a torn one waits for its rest, a broken byte becomes its surrogate escape."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def take(self, data: bytes) -> str:
         """The characters these bytes complete."""

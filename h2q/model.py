@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.block import Block
-from h2q.config import ModelConfig, replace
+from h2q.config import ModelConfig
 from h2q.embedding import Embedding
 from h2q.layers import Norm, Role
 from h2q.reversible import coupled
+from h2q.settings import replace
 from h2q.state import START, State, last_items
 from h2q.structure import HamiltonLinear, StructureBank, axiom
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from h2q.attention import QuaternionAttention
-from h2q.config import StructureConfig, replace
+from h2q.config import StructureConfig
 from h2q.quaternion import conjugate, exponential, multiply, turn
+from h2q.settings import replace
 from h2q.structure import StructureBank
 from tests.cores import tiny_config
 

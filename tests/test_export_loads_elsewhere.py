@@ -24,8 +24,9 @@ from checkpoints.export import core, export
 from checkpoints.format import CheckpointError
 from checkpoints.store import Saved, load, save
 from h2q import recall
-from h2q.config import ModelConfig, preset, replace, to_dict
+from h2q.config import ModelConfig, preset
 from h2q.model import H2Q, observe
+from h2q.settings import replace, to_dict
 
 CORES = ["h2q", "transformer", "reversible"]
 RECALL = {"recall.table_bytes": 1 << 18, "recall.contexts": "order1,order2,order3,word"}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from h2q.config import StructureConfig, replace
+from h2q.config import StructureConfig
+from h2q.settings import replace
 from h2q.structure import HamiltonLinear, StructureBank, axiom
 
 SHAPES = [(32, 32, 1), (32, 64, 1), (64, 32, 1), (32, 32, 3), (32, 8, 4)]

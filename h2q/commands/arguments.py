@@ -18,7 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from h2q.config import CORES, PRESETS, flat, nearest
+from h2q.config import CORES, PRESETS
+from h2q.settings import flat, nearest
 from h2q.train.config import RunConfig, Setting, resolve
 
 TORCH = (2, 11)
@@ -26,7 +27,7 @@ ENVIRONMENT = "H2Q_"
 RESERVED = ("H2Q_RUNS", "H2Q_CACHE", "H2Q_OFFLINE", "H2Q_SOURCES")
 """Environment names that are not settings."""
 REFUSALS = {
-    "h2q.config": "ConfigError",
+    "h2q.settings": "ConfigError",
     "stream.source": "SourceError",
     "h2q.train.run": "RunError",
     "checkpoints.format": "CheckpointError",

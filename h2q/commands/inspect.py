@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from h2q.commands.arguments import Parser, Refusal, need_torch, tell
-from h2q.config import flat
+from h2q.settings import flat
 from h2q.train.config import RunConfig, run_from_dict, run_to_dict
 from h2q.train.order import Order
 from h2q.train.run import Run, RunError, find

@@ -26,7 +26,7 @@ from h2q.commands.arguments import (
     size,
     tell,
 )
-from h2q.config import flat
+from h2q.settings import flat
 from h2q.train.config import RunConfig, is_training, resolve, run_to_dict, with_threads
 from h2q.train.order import Limits, Order, absolute
 from h2q.train.run import Run, find, new_name, newest, runs_folder, taken

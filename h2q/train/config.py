@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from dataclasses import replace as with_fields
 from typing import Any, NamedTuple
 
-from h2q.config import ConfigError, ModelConfig, flat, nearest, preset, replace, require, to_dict
+from h2q.config import ModelConfig, preset
+from h2q.settings import ConfigError, flat, nearest, replace, require, to_dict
 
 
 class Setting(NamedTuple):

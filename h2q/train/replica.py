@@ -22,8 +22,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from h2q.config import ModelConfig, to_dict
+from h2q.config import ModelConfig
 from h2q.recall_tables import layout
+from h2q.settings import to_dict
 from h2q.train.board import Board
 
 EVERY_SECONDS = 1.0

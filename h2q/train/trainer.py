@@ -114,6 +114,7 @@ class Trainer:
         # seen last, for the facts
         self.energy: list[tuple[float, ...]] = []
         self.hits: dict[str, float] = {}
+        self.axiom: Tensor | None = None
 
     def step(self, batch: Batch) -> Score:
         """Score, learn, advance. A micro-batch whose gradient is not finite changes no weight and no network state."""
@@ -169,7 +170,10 @@ class Trainer:
         if not bool(reading.real_BT.any()):
             return True
         weight = self.config.model.structure.axiom_lambda
-        penalty = weight * self.model.axiom() if weight else None
+        penalty = None
+        if weight:
+            axiom = self.model.axiom()
+            penalty, self.axiom = weight * axiom, axiom.detach()
         loss = objective(judged, reading.real_BT, self.config.train.core_weight, penalty)
         loss.backward()  # type: ignore[no-untyped-call]
         if not (bool(torch.isfinite(loss)) and self.levels.finite()):
@@ -230,6 +234,7 @@ class Trainer:
             "energy_share": [part / last if last else 0.0 for part in self.energy[-1]],
             "skipped": self.progress.skipped,
             "hits": self.hits,
+            "axiom": None if self.axiom is None else float(self.axiom),
             "levels": [
                 {
                     "name": level.name,

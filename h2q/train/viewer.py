@@ -122,13 +122,15 @@ def peer_is_us(connection: socket.socket) -> bool:
 
 def listen(path: Path) -> socket.socket:
     """A listening 0600 socket at the path. Only the holder of the run's lock may call this: it removes a stale one."""
-    path.unlink(missing_ok=True)
+    early = path.with_suffix(".new")  # seen under its own name only once it listens: nobody is ever refused
+    early.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        server.bind(str(path))
+        server.bind(str(early))
     finally:
         os.umask(before)
     server.listen(16)
+    early.replace(path)
     server.setblocking(False)
     return server
