@@ -4,6 +4,7 @@ import json
 import os
 import random
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,13 @@ class Ear:
     def __init__(self, act: Callable[[dict[str, Any]], object] = lambda fact: None) -> None:
         self.told: list[dict[str, Any]] = []
         self.act = act
+        self.started = threading.Event()
 
     def __call__(self, fact: dict[str, Any]) -> bool:
         """Hear a fact."""
         self.told.append(fact)
+        if fact["event"] == "start":
+            self.started.set()
         self.act(fact)
         return True
 

@@ -31,11 +31,9 @@ class Training:
         self.code = operate(self.run, self.order, [self.ear], 0.0)
 
     def begin(self) -> "Training":
-        """Start, and wait until the socket is there."""
+        """Start, and wait until it has said what it is: the socket is there, and the trainer made."""
         self.thread.start()
-        until = time.monotonic() + PATIENCE
-        while not socket_path(self.run.folder).exists() and time.monotonic() < until:
-            time.sleep(0.005)
+        assert self.ear.started.wait(PATIENCE)
         return self
 
     def end(self) -> int:
