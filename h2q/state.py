@@ -59,13 +59,13 @@ def fork(tree: Tree) -> Tree:
 
 
 def gather(tree: Tree, rows: Tensor) -> Tree:
-    """The state of some lanes, in the order asked; rows (b,) int64."""
-    return map_tree(lambda x: x.index_select(0, rows), tree)
+    """The state of some lanes, in the order asked; rows (b,) int64. Parts of a tree may live on different devices."""
+    return map_tree(lambda x: x.index_select(0, rows.to(x.device)), tree)
 
 
 def scatter(tree: Tree, rows: Tensor, part: Tree) -> Tree:
     """A copy of tree with the lanes `rows` replaced by those of part."""
-    return map_tree(lambda x, y: x.index_copy(0, rows, y), tree, part)
+    return map_tree(lambda x, y: x.index_copy(0, rows.to(x.device), y), tree, part)
 
 
 def flatten(tree: Any) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "presets", contenders)
 
 
-def test_every_contender_is_timed_each_round_and_learns_the_same() -> None:
+def test_every_contender_is_timed_each_round() -> None:
     found = speed.race(contenders(), 2, print)
     assert [len(found[form]["seconds"]) for form in speed.FORMS] == [2, 2, 2]
     assert all(found[form]["bytes_per_s"] > 0 for form in speed.FORMS)
