@@ -112,14 +112,17 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Saved | None:
 
     None when nothing was ever saved there. Raises CheckpointError when there are saves and none of them is whole.
     """
-    paths = saves(folder)
-    for path in reversed(paths):
+    problems: list[str] = []
+    for path in reversed(saves(folder)):
         try:
             return load(path)
         except CheckpointError as error:
             warn(f"Skipped a save: {error}")
-    if paths:
-        raise CheckpointError(f"{folder} holds {len(paths)} saves and none of them is whole.")
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError(
+            f"None of the saves in {folder} is whole (there: {len(problems)}); the newest: {problems[0]}"
+        )
     return None
 
 

@@ -50,7 +50,8 @@ class Coupling(torch.autograd.Function):
         total: dict[Tensor, Tensor] = {}
         g_entered = torch.zeros_like(entered)
         for block, state in zip(reversed(blocks), reversed(states), strict=True):
-            own = [w for w in weights if any(w is p for p in block_parameters(block))]
+            held = set(map(id, block_parameters(block)))
+            own = [w for w in weights if id(w) in held]
             with torch.enable_grad():
                 y1 = y1.detach().requires_grad_()
                 added = block.remember(y1)

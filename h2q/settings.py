@@ -25,7 +25,7 @@ def require(condition: bool, sentence: str) -> None:
 
 def nearest(word: str, known: list[str]) -> str:
     """The end of a sentence about an unknown name: "; did you mean X?" or a full stop."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
@@ -44,8 +44,8 @@ def parse(text: Any, kind: Any, key: str) -> Any:
         inner = kind.__args__[0]
         return tuple(inner(item) for item in items)
     except (KeyError, ValueError, TypeError, AttributeError):
-        name = getattr(kind, "__name__", str(kind))
-        raise ConfigError(f"{key} cannot be {text!r}: it takes {'on or off' if kind is bool else name}.") from None
+        takes = {bool: "on or off", int: "a whole number", float: "a number"}.get(kind, "values with commas between")
+        raise ConfigError(f"{key} cannot be {text!r}: it takes {takes}.") from None
 
 
 def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Config:
@@ -59,7 +59,9 @@ def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Co
     for key, value in settings.items():
         head, _, rest = key.partition(".")
         if head not in hints:
-            raise ConfigError(f"There is no setting {prefix + key!r}{nearest(head, list(hints))}")
+            raise ConfigError(
+                f"There is no setting {prefix + key!r}{nearest(prefix + head, [prefix + one for one in hints])}"
+            )
         if not is_dataclass(hints[head]):
             require(not rest, f"There is no setting {prefix + key!r}: {prefix + head} is a value, not a section.")
             values[head] = parse(value, hints[head], prefix + key)

@@ -48,6 +48,33 @@ def test_watch_follows_a_run_that_goes_on_to_its_end(here: Path) -> None:
     assert told[-1]["event"] == "end"
 
 
+def test_watch_of_an_engine_that_died_says_so_and_fails(h2q: Command, run: Path, capsys: Captured) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))  # killed before its end
+    assert h2q("watch", "one", "--ui", "json") == 1
+    assert capsys.readouterr().err == (
+        "The engine of one is gone without an end; go on with: python main.py train --resume --run one\n"
+    )
+
+
+def test_inspect_marks_a_damaged_save_and_resuming_names_what_is_wrong(
+    h2q: Command, run: Path, capsys: Captured
+) -> None:
+    damaged = next(run.glob("checkpoints/*/recall.safetensors"))
+    damaged.write_bytes(damaged.read_bytes()[:-8] + b"damaged!")
+    assert h2q("inspect", "one") == 0
+    assert f"damaged: {damaged}" in capsys.readouterr().out
+    assert h2q("train", "--resume", "--run", "one", "--steps", 20, "--ui", "none") == 2
+    assert f"the newest: {damaged}" in capsys.readouterr().err
+
+
+def test_examples_in_the_help_can_be_typed_as_they_stand(h2q: Command, capsys: Captured) -> None:
+    for verb in ("train", "chat", "generate", "watch", "eval", "export", "bench", "inspect"):
+        with pytest.raises(SystemExit):
+            h2q(verb, "--help")
+        assert "python main.py echo" not in capsys.readouterr().out
+
+
 def test_watch_says_when_it_cannot(h2q: Command, run: Path, capsys: Captured) -> None:
     for arguments in (["nobody"], ["one", "--ui", "tui"], ["one", "--ui", "json", "--control"]):
         assert h2q("watch", *arguments) == 2

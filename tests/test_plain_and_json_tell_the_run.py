@@ -98,6 +98,13 @@ def test_sentences_go_to_stderr_without_control_characters() -> None:
     assert err.getvalue() == "warning: left out ␛[2Jevil␊name\nno network\nwaiting: for bytes\n"
 
 
+def test_a_pause_is_called_a_pause_and_its_end_is_told() -> None:
+    sink, _, err, _ = plain()
+    for status in ("learning", "paused", "learning", "waiting", "learning"):
+        sink({"event": "status", "status": status, "text": ""})
+    assert err.getvalue() == "paused\nlearning again\nwaiting: no bytes now\n"
+
+
 def test_a_person_sees_a_bar_instead_of_lines() -> None:
     sink, out, err, _ = plain(progress=True, out=Terminal())
     sink(START)

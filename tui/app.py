@@ -119,7 +119,7 @@ def run_monitor(
         control: whether to offer pause, save and stop. `train` and `watch --control` say yes, `watch` says no.
         talker: the command of a talker for this run; empty for no samples and no talk.
     Returns:
-        0 after leaving; the engine's own code if it was stopped from here; 128 + n after signal n.
+        0 after leaving; the engine's own code if it was stopped from here; 1 if it had died; 128 + n after signal n.
     """
     session = session_of(run_dir, engine=engine, env=env, control=control, talker=talker)
     app = MonitorApp(session)
@@ -130,6 +130,8 @@ def run_monitor(
         session.close()
     code = app.return_code or 0
     ended = engine.poll() if engine is not None else None
+    if session.state == "gone":
+        return code or 1
     return code or (ended if ended is not None and ended > 0 else 0)
 
 

@@ -149,9 +149,12 @@ class PlainSink:
 
     def _on_status(self, fact: Fact) -> bool:
         status, self._status = self._status, fact.get("status")
+        if status == "paused" and self._status == "learning":
+            return self._say("learning again")
         if self._status == status or self._status in ("learning", "starting", "finished", "stopped"):
             return self.lost is None
-        return self._say(f"{self._status}: {fact.get('text') or 'no bytes now'}")
+        why = fact.get("text") or ("no bytes now" if self._status == "waiting" else "")
+        return self._say(f"{self._status}: {why}" if why else f"{self._status}")
 
     def _on_end(self, fact: Fact) -> bool:
         if self._lines and self._step and self._shown_step != self._step.get("step"):

@@ -18,6 +18,8 @@ from tui.series import Series
 Fact = Mapping[str, Any]
 
 RECENT_SECONDS = 300.0
+FADE_SECONDS = 60.0
+"""A surprise counts half as much after this time: what startled an untrained model is soon forgotten."""
 PASSAGE = 12
 """Bytes of a surprising passage; what is shown around it is context."""
 CONTEXT = 20
@@ -169,7 +171,7 @@ class Seen:
         piece = passage.data[max(0, at - CONTEXT) : at + width + CONTEXT]
         recent = [one for one in self.surprises if now - one.at < RECENT_SECONDS]
         recent.append(Surprise(cost, piece, passage.lane, now))
-        self.surprises = sorted(recent, key=lambda one: -one.bits)[:20]
+        self.surprises = sorted(recent, key=lambda one: -one.bits * 0.5 ** ((now - one.at) / FADE_SECONDS))[:20]
 
 
 _HANDLERS = {

@@ -19,8 +19,8 @@ from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 from h2q.config import CORES, PRESETS
-from h2q.settings import flat, nearest
-from h2q.train.config import RunConfig, Setting, resolve
+from h2q.settings import ConfigError, flat, nearest
+from h2q.train.config import RunConfig, Setting, is_training, resolve
 
 TORCH = (2, 11)
 ENVIRONMENT = "H2Q_"
@@ -62,7 +62,7 @@ def guarded(command: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except refusals() as error:
-        tell(f"h2q: {str(error).rstrip('.')}.")
+        tell(f"h2q: {error}" if str(error).endswith(("?", "!", ".")) else f"h2q: {error}.")
         return 2
 
 
@@ -92,7 +92,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, with examples first and mistakes as one sentence."""
 
     def __init__(self, verb: str, description: str, examples: Sequence[str]):
-        lines = "\n".join(f"  python main.py {example}" for example in examples)
+        whole = [one if "python main.py" in one else f"python main.py {one}" for one in examples]
+        lines = "\n".join(f"  {one}" for one in whole)
         super().__init__(
             prog=f"main.py {verb}".strip(),
             usage=f"\n{lines}\n\n%(prog)s [options]",
@@ -123,7 +124,7 @@ def positive(text: str) -> float:
     return value
 
 
-size.__name__ = "count (64k, 10m)"
+size.__name__ = "count of 1 or more (64k, 10m)"
 positive.__name__ = "positive number"
 
 OPTIONS = ("lanes", "chunk", "seed")
@@ -191,6 +192,11 @@ def gather_config(args: argparse.Namespace) -> RunConfig:
         if "preset" in values:
             preset, origin = str(values["preset"]), name
         settings += [Setting(key, value, name) for key, value in values.items() if key != "preset"]
+    for key, _, name in settings:
+        try:
+            is_training(key)
+        except ConfigError as error:  # a name on the command line is in front of the user; another is not
+            raise ConfigError(f"{error} It stands in the {name}.") if name != "command line" else error from None
     config = resolve(preset, None, settings)
     return replace(config, origins={"preset": origin, **config.origins})
 

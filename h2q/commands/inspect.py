@@ -91,10 +91,22 @@ def about_run(run: Run) -> dict[str, Any]:
         "sources": list(order.sources) or ["the default stream"],
         "made with": document.get("versions", {}),
         "metrics": f"{run.offset():,} bytes",
-        "saves": [path.name for path in saves(run.checkpoints)],
+        "saves": [save_line(path) for path in saves(run.checkpoints)],
         **model(order.config),
         "settings": [f"{key} = {value}   ({origin})" for key, value, origin in settings(order.config)],
     }
+
+
+def save_line(path: Path) -> str:
+    """A save of a run by name, and what is wrong with it."""
+    from checkpoints.format import CheckpointError
+    from checkpoints.store import describe
+
+    try:
+        problem = describe(path)["problem"]
+    except CheckpointError as error:
+        problem = str(error)
+    return path.name if problem is None else f"{path.name}   damaged: {problem}"
 
 
 def settings(config: RunConfig) -> Iterator[tuple[str, Any, str]]:

@@ -106,6 +106,8 @@ def begun(args: argparse.Namespace) -> tuple[Run, Order]:
     from stream.lanes import check_sources
 
     config = gather_config(args)
+    if args.run == "":
+        raise Refusal("--run needs a name; leave it out for a new one.")
     name = args.run or new_name(runs_folder())
     if (runs_folder() / name).exists():
         raise taken(name)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from h2q.commands.arguments import Parser, Refusal, at_terminal
+from h2q.commands.arguments import Parser, Refusal, at_terminal, tell
 from h2q.train.run import Run, find
 from h2q.train.snapshot import parse
 
@@ -42,13 +42,18 @@ def main(arguments: Sequence[str]) -> int:
     from tui.plain import JsonSink, PlainSink
 
     sink = JsonSink(sys.stdout) if args.ui == "json" else PlainSink(sys.stdout, progress=False)
+    last: dict[str, Any] = {}
     try:
         for fact in facts(run):
+            last = fact
             if not sink(fact):
-                break
+                return 0  # nobody reads us any more
     finally:
         sink.close()
-    return 0
+    if last.get("event") == "end":
+        return 0
+    tell(f"The engine of {run.name} is gone without an end; go on with: python main.py train --resume --run {run.name}")
+    return 1
 
 
 def facts(run: Run) -> Iterator[dict[str, Any]]:

@@ -69,8 +69,10 @@ class Order:
                 learn=bool(document["learn"]),
                 device=str(document["device"]),
             )
-        except (KeyError, TypeError) as error:
-            raise RunError(f"That run.json is not one of this version of H2Q: {error}.") from None
+        except KeyError as error:
+            raise RunError(f"The run's run.json lacks {error}: it was not written by this version of H2Q.") from None
+        except TypeError as error:
+            raise RunError(f"The run's run.json was not written by this version of H2Q: {error}.") from None
 
 
 def absolute(source: str) -> str:

@@ -203,6 +203,8 @@ def find(text: str) -> Run:
             return Run(folder)
     known = [run.name for run in all_runs()[:5]]
     there = f"Runs: {', '.join(known)}." if known else f"There is no run in {runs_folder()} yet."
+    if Path(text).is_dir():
+        raise RunError(f"The folder {text} is neither a run nor a checkpoint. {there}")
     raise RunError(f"There is no run {text!r}. {there}")
 
 
