@@ -18,6 +18,7 @@ VERBS = {
     "generate": "let a run write on from a prompt",
     "watch": "look at a run that is being trained",
     "eval": "bits per byte of a run on a source",
+    "compare": "cores, recall alone and compressors on the same bytes",
     "export": "take the model away: Hugging Face folder or safetensors",
     "bench": "time this machine",
     "inspect": "what a run, source or checkpoint holds",

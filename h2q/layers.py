@@ -1,7 +1,7 @@
 """The small parts every mixer uses: norm, causal convolution, heads; and the role each parameter declares.
 
 A module that owns parameters has `roles()`: parameter name -> Role. The trainer groups by role, and asserts that every
-parameter has one (h2q.train). Roles: matrix, bank, embedding, ngram, head, gain, scale, mixer.
+parameter has one (h2q.train). Roles: matrix, bank, embedding, ngram, head, gain, scale, mixer, alone.
 """
 
 from collections.abc import Iterator

@@ -55,8 +55,8 @@ class RecallMixer(nn.Module):
             self.gate = nn.Parameter(torch.zeros(contexts + models + 2, width))
 
     def roles(self) -> dict[str, Role]:
-        """All of them mix."""
-        return {"alone": Role("mixer"), "mixed": Role("mixer"), "gate": Role("mixer")}
+        """All of them mix; `alone` is clipped by a norm of its own, so that nothing of the network reaches it."""
+        return {"alone": Role("alone"), "mixed": Role("mixer"), "gate": Role("mixer")}
 
 
 class Mix(torch.autograd.Function):

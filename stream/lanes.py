@@ -69,6 +69,7 @@ class Lanes:
         self.names: list[str] = [source.uri for source in sources] + ([live.name] if live else [])
         self.total: int | None = stored.tape.total if stored else None
         self._stored, self._live, self._chat, self._chunk, self._clock = stored, live, chat, chunk, clock
+        self._sources = sources
         self._live_row = lanes if stored else 0
         self._chat_row = self._live_row + (live is not None)
         self.count: int = self._chat_row + (chat is not None)
@@ -99,6 +100,15 @@ class Lanes:
                 if self._waker is None or not self._wait(self._waker, deadline):
                     return None
         raise StopIteration
+
+    def again(self, lanes: int, chunk: int) -> Lanes:
+        """The stored bytes once more from their start, in other lanes: nothing is looked up or fetched a second time.
+
+        Raises ValueError where there are none."""
+        if self._stored is None:
+            raise ValueError("only stored sources can be read again")
+        tape = TapeLanes(self._stored.tape, lanes, chunk, 1)
+        return Lanes(self._sources, tape, None, None, lanes, chunk, self._clock)
 
     def cursor(self) -> dict[str, Any]:
         """The position after the last batch handed over."""

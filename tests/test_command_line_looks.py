@@ -69,7 +69,7 @@ def test_inspect_marks_a_damaged_save_and_resuming_names_what_is_wrong(
 
 
 def test_examples_in_the_help_can_be_typed_as_they_stand(h2q: Command, capsys: Captured) -> None:
-    for verb in ("train", "chat", "generate", "watch", "eval", "export", "bench", "inspect"):
+    for verb in ("train", "chat", "generate", "watch", "eval", "compare", "export", "bench", "inspect"):
         with pytest.raises(SystemExit):
             h2q(verb, "--help")
         assert "python main.py echo" not in capsys.readouterr().out

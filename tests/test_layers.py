@@ -50,7 +50,9 @@ TORCH_FREE = (
     "h2q.train.board",
     "h2q.train.herald",
     "h2q.train.tally",
+    "h2q.probe.compressors",
     "h2q.commands.train",
+    "h2q.commands.compare",
     "h2q.commands.engine",
     "h2q.commands.detached",
     "h2q.commands.watch",
@@ -109,6 +111,7 @@ def test_package_files_are_empty() -> None:
 def test_screens_streams_and_arguments_leave_torch_unloaded() -> None:
     script = f"import sys, importlib\nfor name in {TORCH_FREE!r}: importlib.import_module(name)\n"
     script += "import main; main.main(['--help']); main.main(['train', '--preset', 'nothing'])\n"
+    script += "main.main(['compare', 'nothing'])\n"
     script += "sys.exit(1 if 'torch' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

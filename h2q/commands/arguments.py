@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from h2q.config import CORES, PRESETS
+from h2q.config import PRESETS
 from h2q.settings import ConfigError, flat, nearest
 from h2q.train.config import RunConfig, Setting, is_training, resolve
 
@@ -132,9 +132,8 @@ OPTIONS = ("lanes", "chunk", "seed")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The options that describe a run: preset, core, sizes, and every other setting by name."""
+    """The options that describe a run: preset, sizes, and every other setting by name; the core is the verb's."""
     parser.add_argument("--preset", metavar="P", help=f"size: {', '.join(PRESETS)} (small)")
-    parser.add_argument("--core", metavar="C", help=f"which core: {', '.join(CORES)} (h2q)")
     parser.add_argument("--lanes", type=int, metavar="N", help="parallel reading streams (24)")
     parser.add_argument("--chunk", type=int, metavar="T", help="bytes a lane yields per step (128)")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")

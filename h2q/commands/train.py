@@ -26,6 +26,7 @@ from h2q.commands.arguments import (
     size,
     tell,
 )
+from h2q.config import CORES
 from h2q.settings import flat
 from h2q.train.config import RunConfig, is_training, resolve, run_to_dict, with_threads
 from h2q.train.order import Limits, Order, absolute
@@ -54,6 +55,7 @@ def parser() -> Parser:
     limit.add_argument("--minutes", type=positive, metavar="M", help="of this invocation")
     limit.add_argument("--epochs", type=size, metavar="N", help="readings of the stored sources")
     add_settings(found)
+    found.add_argument("--core", metavar="C", help=f"which core: {', '.join(CORES)} (h2q)")
     found.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train (auto)")
     found.add_argument("--learn", choices=("on", "off"), help="learn from the conversation too (off)")
     found.add_argument("--ui", choices=("auto", "tui", "plain", "json", "none"), default="auto", help="what to show")

@@ -5,8 +5,8 @@
     period 4                  x               x          its weights are bit-identical in between
 
 A parameter's rate is its role's, scaled by the schedule of its group and by the level: sqrt(P), at most `scale_max`
-(learning.md 10). Groups (the core, the mixer) share nothing: each has its own levels, norm and schedule. Tables with
-sparse gradients belong to period 1 and step by touched rows, outside the clipped norm.
+(learning.md 10). Groups (the core, the mixer, the mixer of recall alone) share nothing: each has its own levels, norm
+and schedule. Tables with sparse gradients belong to period 1 and step by touched rows, outside the clipped norm.
 """
 
 import math

@@ -24,7 +24,7 @@ from h2q.recall_tables import RecallTables
 from h2q.state import State, detach, flatten, gather, scatter, unflatten
 from h2q.train.config import OptimConfig, RunConfig
 from h2q.train.objective import Judged, core_bits, objective
-from h2q.train.schedule import rate_scale
+from h2q.train.schedule import scales
 from stream.lanes import Batch
 
 
@@ -79,14 +79,20 @@ def entries(model: torch.nn.Module, optim: OptimConfig, prefix: str) -> list[Ent
         "gain": optim.gain,
         "scale": optim.scale,
         "mixer": optim.mixer,
+        "alone": optim.mixer,
     }
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
-        group = "mixer" if role.kind == "mixer" else "core"
+        group = role.kind if role.kind in ("mixer", "alone") else "core"
         found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram", group))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return found
+
+
+def rules(optim: OptimConfig) -> Rules:
+    """What all levels share."""
+    return Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
 
 
 class Trainer:
@@ -106,8 +112,7 @@ class Trainer:
             self.tables = recall.allocate(config.model.recall, lanes, table_buffer)
             self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
             parameters += entries(self.mixer, optim, "mixer.")
-        rules = Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
-        self.levels = Levels(parameters, rules)
+        self.levels = Levels(parameters, rules(optim))
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
         # progress
         self.progress = Progress()
@@ -183,12 +188,8 @@ class Trainer:
         return True
 
     def scale(self) -> dict[str, float]:
-        """The schedule's share of the full rate at this step, for the core and for the mixer."""
-        optim, step = self.config.train.optim, self.progress.steps
-        return {
-            "core": rate_scale(step, optim.warmup, optim.decay_start, optim.floor),
-            "mixer": rate_scale(step, 1, optim.mixer_decay_start, optim.floor),
-        }
+        """The schedule's share of the full rate at this step."""
+        return scales(self.config.train.optim, self.progress.steps)
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
         """The charge of a skipped micro-batch, and the network state it started from (the last byte was still read)."""

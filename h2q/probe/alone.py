@@ -1,0 +1,51 @@
+"""Recall without a network: the tables, the mixer and the recipe of a run, and nothing else.
+
+    batch -> lookup -> score (the `alone` mixer) -> one backward, one step of its level -> write -> lanes move on
+
+Promises: the bits are those that the trainer of the same config reports as recall alone: what a network adds, it adds
+beside this memory and never inside it. Stored bytes read once: no conversation, no later epochs.
+"""
+
+import torch
+from torch import Tensor
+
+from h2q import recall
+from h2q.optim.levels import Levels
+from h2q.recall_mixer import RecallMixer
+from h2q.state import gather, scatter
+from h2q.train.config import RunConfig
+from h2q.train.objective import Judged, objective
+from h2q.train.schedule import scales
+from h2q.train.trainer import Progress, entries, rules
+from stream.lanes import Batch
+
+
+class Alone:
+    """Scores and learns one micro-batch at a time, as Trainer does."""
+
+    def __init__(self, config: RunConfig, lanes: int) -> None:
+        self.optim = config.train.optim
+        self.tables = recall.allocate(config.model.recall, lanes)
+        self.mixer = RecallMixer(config.model.recall)
+        self.levels = Levels(entries(self.mixer, self.optim, "mixer."), rules(self.optim))
+        self.contexts = recall.zeros(lanes)
+        self.progress = Progress()
+
+    def step(self, batch: Batch) -> None:
+        """Score, learn, write, advance."""
+        bytes_BT, lengths, rows = (torch.from_numpy(part) for part in (batch.bytes_BT, batch.lengths_B, batch.rows_B))
+        before = gather(self.contexts, rows)
+        found = recall.lookup(self.tables, before, bytes_BT, lengths)
+        scored = recall.score(self.mixer, self.tables, found)
+        self.progress.steps += 1
+        self.learn(scored.bits_BT, torch.arange(bytes_BT.shape[1]) < lengths[:, None])
+        recall.write(self.tables, found, scored, bytes_BT)
+        self.contexts = scatter(self.contexts, rows, recall.advance(before, bytes_BT, lengths))
+        self.progress.bytes += int(lengths.sum())
+        self.progress.bits += float(scored.bits_BT.detach().double().sum())
+
+    def learn(self, bits_BT: Tensor, real_BT: Tensor) -> None:
+        """The only code length there is, taken down one step."""
+        loss = objective(Judged(bits_BT, bits_BT, None, None), real_BT, 0.0, None)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.levels.step(scales(self.optim, self.progress.steps))
