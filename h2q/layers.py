@@ -1,7 +1,8 @@
 """The small parts every mixer uses: norm, causal convolution, heads; and the role each parameter declares.
 
 A module that owns parameters has `roles()`: parameter name -> Role. The trainer groups by role, and asserts that every
-parameter has one (h2q.train). Roles: matrix, bank, embedding, ngram, head, gain, scale, mixer, alone.
+parameter has one (h2q.train). Roles: matrix, bank, embedding, ngram, head, gain, scale, mixer, gate, lift,
+alone.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
 """How recall's opinions become one probability per bit: sums of selected weights, gated by the network.
 
-    inputs (P, J, K) logits --x-- sum of S selected weight rows (K) --x-- 1 + gate(hidden) --> logit (P, J)
-    core's logit of the same bit --------- one more column ---------------'
+    inputs (P, J, K) logits --x-- sum of S selected weight rows (K) * (1 + gate) + lift --> logit (P, J)
+    core's logit of the same bit -------- one more column ------------------------'
 
 P positions, J bits each (the 8 on the target's path, or all 255 nodes), K inputs, S weight sets. Two mixers live here:
-`mixed` has the core's column and the gates; `alone` has neither, and tells what recall is worth without the network. A
-parameter of one never moves the other.
+`mixed` has the core's column, and gates (one a context) and lifts (one an input) that are linear in the hidden state;
+`alone` has none of them, and tells what recall is worth without the network. A parameter of one never moves the other.
 
 Inputs, in order: per context the log odds of its counts and what its state has been worth; per match model the
 predicted bit with its trust, and its sign; a constant. The work is done on the CPU in the type of the weights.
@@ -50,36 +50,48 @@ class RecallMixer(nn.Module):
         self.alone = nn.Parameter(start[:, :inputs].clone())
         self.mixed: nn.Parameter | None = None
         self.gate: nn.Parameter | None = None
+        self.lift: nn.Parameter | None = None
         if width is not None:
             self.mixed = nn.Parameter(start)
             self.gate = nn.Parameter(torch.zeros(contexts + models + 2, width))
+            self.lift = nn.Parameter(torch.zeros(inputs + 1, width))
 
     def roles(self) -> dict[str, Role]:
         """All of them mix; `alone` is clipped by a norm of its own, so that nothing of the network reaches it."""
-        return {"alone": Role("alone"), "mixed": Role("mixer"), "gate": Role("mixer")}
+        return {"alone": Role("alone"), "mixed": Role("mixer"), "gate": Role("gate"), "lift": Role("lift")}
 
 
 class Mix(torch.autograd.Function):
-    """The weighted sum (kernels `mix`, `mix_back`): differentiable in weights (R, K'), gates (P, G) and core (P, J)."""
+    """The weighted sum (kernels `mix`, `mix_back`) with gradients for weights (R, K'), gates (P, G), lifts (P, K') and
+    core (P, J)."""
 
     @staticmethod
     def forward(
-        ctx: Any, weights: Tensor, gates: Tensor | None, core: Tensor | None, inputs: Any, rows: Any, groups: Any
+        ctx: Any,
+        weights: Tensor,
+        gates: Tensor | None,
+        lifts: Tensor | None,
+        core: Tensor | None,
+        inputs: Any,
+        rows: Any,
+        groups: Any,
     ) -> Tensor:
-        """Logits (P, J); K' is K, or K + 1 with a core. inputs, rows and groups are numpy arrays."""
+        """Logits (P, J); K' is K, or K + 1 with a core. inputs, rows and groups are numpy arrays; gates and lifts go
+        together."""
         ctx.plan = inputs.astype(weights.detach().numpy().dtype, copy=False), rows, groups
-        ctx.save_for_backward(weights, gates, core)
+        ctx.save_for_backward(weights, gates, lifts, core)
         z = weights.new_empty(rows.shape[:2])
         inputs, rows, groups = ctx.plan
-        kernels().mix(inputs, rows, weights.numpy(), groups, _array(gates, z), _array(core, z), z.numpy())
+        hidden = _array(gates, z), _array(lifts, z)
+        kernels().mix(inputs, rows, weights.numpy(), groups, *hidden, _array(core, z), z.numpy())
         return z
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of weights, gates and core."""
-        (inputs, rows, groups), (weights, gates, core) = ctx.plan, ctx.saved_tensors
-        given = (_array(weights, weights), groups, _array(gates, weights), _array(core, weights))
-        slopes = [None if tensor is None else torch.zeros_like(tensor) for tensor in (weights, gates, core)]
+        """Gradients of weights, gates, lifts and core."""
+        (inputs, rows, groups), (weights, *network) = ctx.plan, ctx.saved_tensors
+        given = (_array(weights, weights), groups, *(_array(tensor, weights) for tensor in network))
+        slopes = [None if tensor is None else torch.zeros_like(tensor) for tensor in (weights, *network)]
         kernels().mix_back(
             inputs, rows, *given, grads[0].contiguous().numpy(), *(_array(slope, weights) for slope in slopes)
         )
@@ -109,7 +121,7 @@ class Halves(torch.autograd.Function):
 
 def mix_alone(mixer: RecallMixer, inputs: Any, rows: Any) -> Tensor:
     """Logits (P, J) of recall alone, on the CPU."""
-    z: Tensor = Mix.apply(mixer.alone.cpu(), None, None, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
+    z: Tensor = Mix.apply(mixer.alone.cpu(), None, None, None, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
     return z
 
 
@@ -117,12 +129,14 @@ def mix_core(
     mixer: RecallMixer, inputs: Any, rows: Any, nodes: Any, logits_PV: Tensor, hidden_PD: Tensor | None
 ) -> Tensor:
     """Logits (P, J) of recall mixed with the core's byte logits, gated by its hidden state; on the CPU."""
-    if mixer.mixed is None or mixer.gate is None:
+    if mixer.mixed is None or mixer.gate is None or mixer.lift is None:
         raise ValueError("this RecallMixer was made without a width, so it cannot mix a core")
-    weights, gate = mixer.mixed.cpu(), mixer.gate
+    weights, gates, lifts = mixer.mixed.cpu(), None, None
     core = Halves.apply(logits_PV.to("cpu", weights.dtype).contiguous(), nodes)  # type: ignore[no-untyped-call]
-    gates = None if hidden_PD is None else (hidden_PD.to(gate.dtype) @ gate.T).cpu()
-    z: Tensor = Mix.apply(weights, gates, core, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
+    if hidden_PD is not None:
+        hidden = hidden_PD.to(mixer.gate.dtype)
+        gates, lifts = (hidden @ mixer.gate.T).cpu(), (hidden @ mixer.lift.T).cpu()
+    z: Tensor = Mix.apply(weights, gates, lifts, core, inputs, rows, mixer.groups.cpu().numpy())  # type: ignore[no-untyped-call]
     return z
 
 

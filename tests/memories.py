@@ -31,8 +31,9 @@ class Memory:
         self.tables = recall.allocate(self.config, self.lanes)
         self.contexts = recall.zeros(self.lanes)
         self.mixer = recall.RecallMixer(self.config, WIDTH if self.core else None)
-        if self.mixer.gate is not None:
-            torch.nn.init.normal_(self.mixer.gate, std=0.1)
+        for opened in (self.mixer.gate, self.mixer.lift):
+            if opened is not None:
+                torch.nn.init.normal_(opened, std=0.1)
 
     def network(self, rows: int, length: int) -> tuple[Tensor | None, Tensor | None]:
         """Logits (rows, length, 256) and hidden (rows, length, WIDTH), equal in every row; None without a core."""

@@ -87,6 +87,7 @@ def test_sums_in_float64_agree_to_the_last_digits(name: str) -> None:
             np.array([0, 0, 1, 1, 2, 2, 3, 4]),
             dice.normal(size=(5, 5)),
             dice.normal(size=(5, 8)),
+            dice.normal(size=(5, 8)),
         )
     else:
         given = (dice.normal(size=(5, 256)) * 5, dice.integers(1, 256, (5, 8)))

@@ -1,8 +1,9 @@
-"""The mixing is differentiable: exact gradients for weights, gates and the core, and none where none belongs."""
+"""The mixing is differentiable: exact gradients for weights, gates, lifts and the core, and none where none belongs."""
 
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -29,24 +30,25 @@ def problem() -> tuple[Any, ...]:
     weights, gates = torch.randn(6, K + 1, dtype=torch.float64), torch.randn(P, GROUPS, dtype=torch.float64)
     core = torch.randn(P, J, dtype=torch.float64)
     groups = np.array([0, 0, 1, 1, 2, 3])
-    return weights, gates, core, inputs, chosen, groups
+    lifts = torch.randn(P, K + 1, dtype=torch.float64)
+    return weights, gates, lifts, core, inputs, chosen, groups
 
 
 def test_mixing_has_the_gradient_of_its_formula() -> None:
     torch.manual_seed(0)
-    weights, gates, core, *fixed = problem()
-    tensors = [tensor.requires_grad_() for tensor in (weights, gates, core)]
+    weights, gates, lifts, core, *fixed = problem()
+    tensors = [tensor.requires_grad_() for tensor in (weights, gates, lifts, core)]
     assert torch.autograd.gradcheck(lambda *given: mixed(*given, *fixed), tensors)
     plain = weights[:, :K].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda given: mixed(given, None, None, *fixed), plain)
+    assert torch.autograd.gradcheck(lambda given: mixed(given, None, None, None, *fixed), plain)
 
 
 def test_mixing_equals_its_formula() -> None:
     torch.manual_seed(0)
-    weights, gates, core, inputs, chosen, groups = problem()
+    weights, gates, lifts, core, inputs, chosen, groups = problem()
     x = torch.cat((torch.from_numpy(inputs), core[:, :, None]), 2)
-    expected = (x * (1 + gates[:, None, groups]) * weights[chosen].sum(2)).sum(2)
-    torch.testing.assert_close(mixed(weights, gates, core, inputs, chosen, groups), expected)
+    expected = (x * ((1 + gates[:, None, groups]) * weights[chosen].sum(2) + lifts[:, None])).sum(2)
+    torch.testing.assert_close(mixed(weights, gates, lifts, core, inputs, chosen, groups), expected)
 
 
 def test_bit_logits_are_those_of_the_softmax_and_so_is_their_gradient() -> None:
@@ -85,24 +87,32 @@ def test_every_parameter_learns_and_the_two_mixers_keep_apart() -> None:
     mixer = memory.mixer
     assert mixer.mixed is not None
     assert mixer.gate is not None
-    given = [mixer.mixed, mixer.gate, logits, hidden, mixer.alone]
+    assert mixer.lift is not None
+    given = [mixer.mixed, mixer.gate, mixer.lift, logits, hidden, mixer.alone]
     *slopes, none = torch.autograd.grad(scored.bits_BT.sum(), given, retain_graph=True, allow_unused=True)
     assert none is None
     assert all(slope.abs().sum() > 0 for slope in slopes)
     assert (slopes[1].abs().sum(1) > 0).all(), "a gate is dead"
+    assert (slopes[2].abs().sum(1) > 0).all(), "a lift is dead"
     *none, alone = torch.autograd.grad(scored.bits_recall_BT.sum(), given, allow_unused=True)
-    assert none == [None] * 4
+    assert none == [None] * 5
     assert (alone.abs().sum(0) > 0).all(), "an input is dead"
 
 
-def test_zero_gates_change_nothing_and_open_gates_do() -> None:
+@pytest.mark.parametrize("name", ["gate", "lift"])
+def test_zero_gates_and_lifts_change_nothing_and_open_ones_do(name: str) -> None:
     memory, data = taught(core=True), rows(3, 30, seed=2)
     found = recall.lookup(memory.tables, memory.contexts, data)
     logits, hidden = torch.randn(3, 30, 256), torch.randn(3, 30, WIDTH)
-    assert memory.mixer.gate is not None
+    with torch.no_grad():
+        for other in (memory.mixer.gate, memory.mixer.lift):
+            assert other is not None
+            other.zero_()
+        opened = getattr(memory.mixer, name)
+        opened.normal_(std=0.1)
     open_bits = recall.score(memory.mixer, memory.tables, found, logits, hidden).bits_BT
     with torch.no_grad():
-        memory.mixer.gate.zero_()
+        opened.zero_()
     closed = recall.score(memory.mixer, memory.tables, found, logits, hidden).bits_BT
     without = recall.score(memory.mixer, memory.tables, found, logits, None).bits_BT
     assert torch.equal(closed, without)

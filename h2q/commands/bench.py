@@ -44,8 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from h2q.probe.speed import forms, presets, race, ratio
+    from h2q.threads import settle
 
-    torch.set_num_threads(args.threads or torch.get_num_threads())
+    settle(args.threads)
     structure = race(forms(args.preset), args.rounds, tell)
     report: dict[str, Any] = {
         "event": "end",

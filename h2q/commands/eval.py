@@ -32,15 +32,15 @@ def main(arguments: Sequence[str]) -> int:
 
     check_sources(args.sources, tell)
     need_torch()
-    import torch
 
     from h2q.probe.bits import evaluate
+    from h2q.threads import settle
     from h2q.train.voice import saved_of
 
     saved = saved_of(args.run, tell)
     began = time.monotonic()
     trainer, lanes = prepare(saved, args.sources)
-    torch.set_num_threads(trainer.config.train.threads or torch.get_num_threads())
+    settle(trainer.config.train.threads)
     try:
         tally = evaluate(trainer, lanes, args.online)
     finally:

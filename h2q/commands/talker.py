@@ -17,9 +17,9 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c belongs to who shows us
     need_torch()
-    import torch
+    from h2q.threads import settle
 
-    torch.set_num_threads(1)  # the cores belong to the run
+    settle(1)  # the cores belong to the run
     from h2q.train.talker import talk
     from h2q.train.voice import open_voice
 

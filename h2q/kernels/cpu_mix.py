@@ -28,16 +28,20 @@ def vectorised(function: F) -> F:
 
 
 @vectorised
-def mix(inputs: Reals, rows: Ints, weights: Reals, groups: Ints, gates: Reals, core: Reals, z: Reals) -> None:
-    """z_pj = sum_k x_pjk (1 + gate_p,group(k)) sum_s w_row(p,j,s),k, the core's bit logit as the last x."""
+def mix(
+    inputs: Reals, rows: Ints, weights: Reals, groups: Ints, gates: Reals, lifts: Reals, core: Reals, z: Reals
+) -> None:
+    """z_pj = sum_k x_pjk [(1 + gate_p,group(k)) sum_s w_row(p,j,s),k + lift_pk], the core's bit logit as the last x."""
     P, J, K = inputs.shape
     scale = np.ones(K + 1, weights.dtype)
+    lift = np.zeros(K + 1, weights.dtype)
     total = np.zeros(K + 1, weights.dtype)
     columns = weights.shape[1]
     for p in range(P):
         if gates.shape[0] > 0:
             for k in range(K + 1):
                 scale[k] = 1.0 + gates[p, groups[k]]
+            lift[:] = lifts[p]
         for j in range(J):
             total[:] = 0.0
             for s in range(rows.shape[2]):
@@ -47,9 +51,9 @@ def mix(inputs: Reals, rows: Ints, weights: Reals, groups: Ints, gates: Reals, c
             out = weights.dtype.type(0.0)
             x = inputs[p, j]
             for k in range(K):
-                out += total[k] * (x[k] * scale[k])
+                out += (total[k] * scale[k] + lift[k]) * x[k]
             if core.shape[0] > 0:
-                out += total[K] * core[p, j] * scale[K]
+                out += (total[K] * scale[K] + lift[K]) * core[p, j]
             z[p, j] = out
 
 
@@ -60,16 +64,19 @@ def mix_back(
     weights: Reals,
     groups: Ints,
     gates: Reals,
+    lifts: Reals,
     core: Reals,
     dz: Reals,
     dweights: Reals,
     dgates: Reals,
+    dlifts: Reals,
     dcore: Reals,
 ) -> None:
-    """Adds to dweights, dgates and dcore what dz (P, J) says."""
+    """Adds to dweights, dgates, dlifts and dcore what dz (P, J) says."""
     P, J, K = inputs.shape
     columns = weights.shape[1]
     scale = np.ones(K + 1, weights.dtype)
+    lift = np.zeros(K + 1, weights.dtype)
     total = np.zeros(K + 1, weights.dtype)
     x = np.zeros(K + 1, weights.dtype)
     slope = np.zeros(K + 1, weights.dtype)
@@ -77,6 +84,7 @@ def mix_back(
         if gates.shape[0] > 0:
             for k in range(K + 1):
                 scale[k] = 1.0 + gates[p, groups[k]]
+            lift[:] = lifts[p]
             slope[:] = 0.0
         for j in range(J):
             g = dz[p, j]
@@ -92,7 +100,10 @@ def mix_back(
                         total[k] += row[k]
                 for k in range(K + 1):
                     slope[k] += g * x[k] * total[k]
-                dcore[p, j] += g * total[K] * scale[K]
+                dcore[p, j] += g * (total[K] * scale[K] + lift[K])
+            if gates.shape[0] > 0:
+                for k in range(K + 1):
+                    dlifts[p, k] += g * x[k]
             for k in range(columns):
                 x[k] *= g * scale[k]
             for s in range(rows.shape[2]):

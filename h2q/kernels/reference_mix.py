@@ -10,10 +10,12 @@ EDGE = 8.0
 CEILING = 20.0
 
 
-def mix(inputs: Array, rows: Array, weights: Array, groups: Array, gates: Array, core: Array, z: Array) -> None:
-    """z_pj = sum_k x_pjk (1 + gate_p,group(k)) sum_s w_row(p,j,s),k, the core's bit logit as the last x."""
-    x, scale, total = _parts(inputs, rows, weights, groups, gates, core)
-    z[:] = (x * scale * total).sum(2)
+def mix(
+    inputs: Array, rows: Array, weights: Array, groups: Array, gates: Array, lifts: Array, core: Array, z: Array
+) -> None:
+    """z_pj = sum_k x_pjk [(1 + gate_p,group(k)) sum_s w_row(p,j,s),k + lift_pk], the core's bit logit as the last x."""
+    x, scale, lift, total = _parts(inputs, rows, weights, groups, gates, lifts, core)
+    z[:] = (x * (scale * total + lift)).sum(2)
 
 
 def mix_back(
@@ -22,31 +24,35 @@ def mix_back(
     weights: Array,
     groups: Array,
     gates: Array,
+    lifts: Array,
     core: Array,
     dz: Array,
     dweights: Array,
     dgates: Array,
+    dlifts: Array,
     dcore: Array,
 ) -> None:
-    """Adds to dweights, dgates and dcore what dz (P, J) says."""
-    x, scale, total = _parts(inputs, rows, weights, groups, gates, core)
+    """Adds to dweights, dgates, dlifts and dcore what dz (P, J) says."""
+    x, scale, lift, total = _parts(inputs, rows, weights, groups, gates, lifts, core)
     step = dz[:, :, None] * x * scale
     for s in range(rows.shape[2]):
         np.add.at(dweights, rows[:, :, s], step)
     if len(core):
-        dcore += dz * (total * scale)[:, :, -1]
+        dcore += dz * (total * scale + lift)[:, :, -1]
     if len(gates):
         slope = (dz[:, :, None] * x * total).sum(1)
         np.add.at(dgates.T, groups[: slope.shape[1]], slope.T)
+        dlifts += (dz[:, :, None] * x).sum(1)
 
 
 def _parts(
-    inputs: Array, rows: Array, weights: Array, groups: Array, gates: Array, core: Array
-) -> tuple[Array, Array, Array]:
-    """Inputs with the core's column if there is one, their gates (P, 1, K), the weights chosen for them (P, J, K)."""
+    inputs: Array, rows: Array, weights: Array, groups: Array, gates: Array, lifts: Array, core: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Inputs with the core's column if there is one, gates and lifts (P, 1, K), the chosen weights (P, J, K)."""
     x = np.concatenate([inputs, core[:, :, None]], 2) if len(core) else inputs
     scale = 1.0 + gates[:, None, groups[: x.shape[2]]] if len(gates) else np.ones((1, 1, 1), weights.dtype)
-    return x.astype(weights.dtype), scale, weights[rows].sum(2)
+    lift = lifts[:, None] if len(gates) else np.zeros((1, 1, 1), weights.dtype)
+    return x.astype(weights.dtype), scale, lift, weights[rows].sum(2)
 
 
 def _masses(logits: Array, nodes: Array) -> tuple[Array, Array]:

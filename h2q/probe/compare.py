@@ -19,12 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from h2q.config import ModelConfig
 from h2q.probe.alone import Alone
 from h2q.probe.bits import batches
 from h2q.recall_config import RecallConfig
+from h2q.threads import settle
 from h2q.train.config import RunConfig, resolve
 from h2q.train.portrait import parameters
 from h2q.train.trainer import Trainer
@@ -84,7 +83,7 @@ def read(part: str, config: RunConfig, lanes: Lanes, tick: Callable[[int], objec
     """Score and learn every byte once. Raises SourceError where bytes have gone missing since they were counted."""
     reading = lanes.again(config.train.lanes, config.train.chunk)
     total = reading.total or 0
-    torch.set_num_threads(config.train.threads or torch.get_num_threads())
+    settle(config.train.threads)
     forget_peak()
     learner = Alone(config, reading.count) if part == "recall" else Trainer(config, reading.count)
     progress, points = learner.progress, [(0, 0.0)]

@@ -41,10 +41,14 @@ class OptimConfig:
     """Norms, gates, convolutions, decays, scales."""
     scale: float = 1e-3
     """Residual multipliers."""
-    mixer: float = 4e-3
+    mixer: float = 1e-3
     """Weights that mix recall with the core."""
-    mixer_decay_start: int = 30
+    mixer_decay_start: int = 90
     """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
+    gate: float = 1e-3
+    """How the network's hidden state scales what recall's contexts say."""
+    lift: float = 5e-5
+    """What the hidden state adds to the weight of each input of the mixer."""
     beta1: float = 0.9
     beta2_max: float = 0.9995
     """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""
@@ -54,7 +58,7 @@ class OptimConfig:
     """Gradient norm a level may have at its step."""
     warmup: int = 10
     """Steps from nothing to the full rate."""
-    decay_start: int = 200
+    decay_start: int = 600
     """t0 of the rate's sqrt(t0 / t) decay."""
     floor: float = 0.1
     """The rate never falls below this share."""
@@ -67,12 +71,17 @@ class OptimConfig:
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
+LANES = {"tiny": 24, "large": 64, "microstream": 24}
+"""Lanes of the presets that are not for learning the most from each byte on two cores: fewer lanes take more steps over
+the same bytes and remember more recently, more lanes read faster."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How bytes are read and learned."""
 
-    lanes: int = 24
-    """Parallel reading streams."""
+    lanes: int = 4
+    """Parallel reading streams; a preset may ask for more (LANES)."""
     chunk: int = 128
     """Bytes a lane yields per micro-batch; one optimizer step each."""
     seed: int = 0
@@ -120,7 +129,7 @@ def resolve(name: str = "small", core: str | None = None, settings: Iterable[Set
     """The run a preset and settings (weakest first) describe. Raises ConfigError, one sentence, for what cannot be."""
     asked = list(settings)
     core = core or next((str(value) for key, value, _ in reversed(asked) if key == "core"), "h2q")
-    model, train = preset(name, core), TrainConfig()
+    model, train = preset(name, core), TrainConfig(lanes=LANES.get(name, TrainConfig.lanes))
     origins = {key: origin for key, _, origin in asked}
     train = replace(train, {key: value for key, value, _ in asked if is_training(key)})
     model = replace(model, {key: value for key, value, _ in asked if not is_training(key)})

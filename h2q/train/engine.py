@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from checkpoints.format import CheckpointError
 from checkpoints.store import newest
+from h2q.threads import settle
 from h2q.train import portrait
 from h2q.train.board import Board, Command
 from h2q.train.herald import Herald
@@ -112,7 +111,7 @@ class Engine:
     def make_trainer(self) -> None:
         """The trainer, its recall tables in memory a talker can map."""
         config = self.order.config
-        torch.set_num_threads(config.train.threads or torch.get_num_threads())
+        settle(config.train.threads)
         buffer = self.publisher.share_tables(self.lanes.count, self.board)
         self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=buffer)
 

@@ -79,12 +79,15 @@ def entries(model: torch.nn.Module, optim: OptimConfig, prefix: str) -> list[Ent
         "gain": optim.gain,
         "scale": optim.scale,
         "mixer": optim.mixer,
+        "gate": optim.gate,
+        "lift": optim.lift,
         "alone": optim.mixer,
     }
+    groups = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
-        group = role.kind if role.kind in ("mixer", "alone") else "core"
+        group = groups.get(role.kind, "core")
         found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram", group))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return found
