@@ -10,6 +10,7 @@ Keys are carried unrotated and rotated relative to the chunk, so precision never
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.kernels.select import streams
 from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.state import last_items
 from h2q.structure import HamiltonLinear, StructureBank
+from h2q.window import Heads, Read
 
 
 class AttentionState(NamedTuple):
@@ -68,14 +71,39 @@ class QuaternionAttention(nn.Module):
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
         past, length = self.window - 1, x.shape[1]
         x, conv = self.conv(x, state.conv, lengths)
-        q, k, v = self.qkv(x).chunk(3, -1)
-        keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
-        query = turn(unit(split_heads(q, self.heads)), self.angle(0, length))
-        key = turn(unit(split_heads(keys, self.heads)), self.angle(-past, length))
-        y = self.read(query, key, split_heads(values, self.heads), self.mask(length, state.seen))
+        qkv = self.qkv(x)
+        _, k, v = qkv.chunk(3, -1)
+        if streams(qkv, state.keys, self.theta) is None:
+            y = self.attend(qkv, state)
+        else:
+            y = self.attend_streamed(qkv, state)
         seen = (state.seen + (length if lengths is None else lengths)).clamp_max(past)
         carried = AttentionState(last_items(state.keys, k, lengths), last_items(state.values, v, lengths), seen, conv)
         return self.out(merge_heads(y)), carried
+
+    def attend(self, qkv: Tensor, state: AttentionState) -> Tensor:
+        """The definition: q | k | v (B, T, 3D) and what is carried -> (4, B, H, T, n)."""
+        past, length = self.window - 1, qkv.shape[1]
+        q, k, v = qkv.chunk(3, -1)
+        keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
+        query = turn(unit(split_heads(q, self.heads)), self.angle(0, length))
+        key = as_vectors(turn(unit(split_heads(keys, self.heads)), self.angle(-past, length)))
+        scaled, mask = as_vectors(query) * self.scale[:, None, None], self.mask(length, state.seen)
+
+        def mean(values: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(scaled, key, values, attn_mask=mask, scale=1.0)
+
+        y = mean(as_vectors(split_heads(values, self.heads)))
+        return self.feed_back(as_quaternions(y), query, lambda: as_quaternions(mean(key)))
+
+    def attend_streamed(self, qkv: Tensor, state: AttentionState) -> Tensor:
+        """The same, compiled."""
+        angle = self.angle(1 - self.window, qkv.shape[1])
+        query, both = Heads.apply(qkv, state.keys, state.values, angle)  # type: ignore[no-untyped-call]
+        wide = self.phase == "rotation"
+        read = Read.apply(query * self.scale[:, None, None], both, state.seen, wide)  # type: ignore[no-untyped-call]
+        y, *kappa = read.split(query.shape[-1], -1)
+        return self.feed_back(as_quaternions(y), as_quaternions(query), lambda: as_quaternions(kappa[0]))
 
     def mask(self, length: int, seen: Tensor) -> Tensor:
         """Which of W-1 carried and T new bytes each byte may see: (B, 1, T, W-1+T) bool."""
@@ -85,19 +113,13 @@ class QuaternionAttention(nn.Module):
         window = (other >= byte) & (other <= byte + past)
         return (window & (other >= past - seen[:, None, None]))[:, None]
 
-    def read(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Amplitude, read and phase feedback: quaternions (4, B, H, t, n) -> (4, B, H, T, n)."""
-        query, key = as_vectors(q) * self.scale[:, None, None], as_vectors(k)
-
-        def mean(values: Tensor) -> Tensor:
-            return as_quaternions(F.scaled_dot_product_attention(query, key, values, attn_mask=mask, scale=1.0))
-
-        y = mean(as_vectors(v))
+    def feed_back(self, y: Tensor, q: Tensor, kappa: Callable[[], Tensor]) -> Tensor:
+        """Phase feedback on what was read: y, q and kappa (4, B, H, T, n) -> (4, B, H, T, n)."""
         if self.phase == "off":
             return y
         if self.phase == "prototype":
             return y / (y.square().sum(0, keepdim=True) + 1e-6).sqrt() * y[:1]
-        return multiply(self.spin(q, mean(key)), y)
+        return multiply(self.spin(q, kappa()), y)
 
     def spin(self, q: Tensor, kappa: Tensor) -> Tensor:
         """u_t = exp(gamma_h z / (1 + |z|)), z = Im<q_t, kappa_t> / sqrt(4n): unit quaternions (4, B, H, T, 1)."""

@@ -71,7 +71,7 @@ class GatedDelta(nn.Module):
         width, heads = config.inner, config.delta.heads
         self.heads, self.chunk = heads, config.delta.chunk
         self.qkvg = HamiltonLinear(bank, width, width, parts=4)
-        self.conv = ShortConv(3 * width, config.conv)
+        self.conv = ShortConv(3 * width, config.conv, silu=True)
         self.gates = nn.Parameter(torch.zeros(2 * heads, width))
         self.norm = Norm(width // heads)
         self.out = HamiltonLinear(bank, width, width, zero=True)
@@ -94,10 +94,10 @@ class GatedDelta(nn.Module):
 
     def forward(self, x: Tensor, state: DeltaState, lengths: Tensor | None) -> tuple[Tensor, DeltaState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
-        width, length = x.shape[-1], x.shape[1]
-        projected, gate = self.qkvg(x).split((3 * width, width), -1)
+        length = x.shape[1]
+        projected, gate = self.qkvg.apart(x, 3, 1)
         mixed, conv = self.conv(projected, state.conv, lengths)
-        q, k, v = (as_vectors(split_heads(part, self.heads)) for part in F.silu(mixed).chunk(3, -1))
+        q, k, v = (as_vectors(split_heads(part, self.heads)) for part in mixed.chunk(3, -1))
         log_a, beta = self.rates(x)
         if lengths is not None:  # a padded byte neither decays nor writes
             real = (torch.arange(length, device=x.device) < lengths[:, None])[:, None]

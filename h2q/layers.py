@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from h2q.kernels.select import spread, streams
 from h2q.state import last_items
 
 
@@ -52,9 +53,38 @@ class Norm(nn.Module):
         return {"gain": Role("gain")}
 
     def forward(self, x: Tensor) -> Tensor:
-        """x / rms(x) * gain."""
-        y: Tensor = F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
+        """x (..., width) / rms(x) * gain."""
+        if streams(x, self.gain) is None or x.dim() < 3:
+            y: Tensor = F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
+            return y
+        y = StreamedNorm.apply(x, self.gain)  # type: ignore[no-untyped-call]
         return y
+
+
+class StreamedNorm(torch.autograd.Function):
+    """RMSNorm of x (B, ..., D), compiled; torch's own is its twin."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:
+        """As x."""
+        x, kernels = x.contiguous(), streams(x)
+        assert kernels
+        y = torch.empty_like(x)
+        rows = x.view(len(x), -1, len(gain))
+        spread(kernels.rms, len(x), rows, gain, 1e-6, y.view(rows.shape))
+        ctx.save_for_backward(x, gain)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Of x and gain."""
+        x, gain = ctx.saved_tensors
+        kernels = streams(x)
+        assert kernels
+        dx, dgain, rows = torch.empty_like(x), gain.new_empty(len(x), len(gain)), (len(x), -1, len(gain))
+        given = (x.view(rows), gain, 1e-6, g.contiguous().view(rows), dx.view(rows), dgain)
+        spread(kernels.rms_back, len(x), *given)
+        return dx, dgain.sum(0)
 
 
 class Taps(torch.autograd.Function):
@@ -84,14 +114,41 @@ def convolve(x: Tensor, w: Tensor) -> Tensor:
     return y
 
 
+class StreamedConv(torch.autograd.Function):
+    """The convolution of x (B, T, D) after carried (B, K-1, D), and the SiLU behind it, compiled; `Taps` is its twin."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, carried: Tensor, taps: Tensor, silu: bool) -> Tensor:
+        """(B, T, D)."""
+        x, carried, kernels = x.contiguous(), carried.contiguous(), streams(x)
+        assert kernels
+        y = torch.empty_like(x)
+        spread(kernels.conv, len(x), x, carried, taps, silu, y)
+        ctx.save_for_backward(x, carried, taps)
+        ctx.silu = silu
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, Tensor, None]:
+        """Of x, carried and taps."""
+        x, carried, taps = ctx.saved_tensors
+        kernels = streams(x)
+        assert kernels
+        dx, dtaps = torch.empty_like(x), taps.new_empty(len(x), *taps.shape)
+        dcarried = torch.empty_like(carried) if ctx.needs_input_grad[1] else carried.new_empty(0, *carried.shape[1:])
+        spread(kernels.conv_back, len(x), x, carried, taps, ctx.silu, g.contiguous(), dx, dcarried, dtaps)
+        return dx, dcarried if ctx.needs_input_grad[1] else None, dtaps.sum(0), None
+
+
 class ShortConv(nn.Module):
     """Causal depth-wise convolution over the last K bytes: without it, key and value of a byte know only that byte.
 
-    Starts as the identity. State: the last K - 1 inputs (B, K-1, D).
+    Starts as the identity. State: the last K - 1 inputs (B, K-1, D). `silu` puts that behind it.
     """
 
-    def __init__(self, width: int, taps: int) -> None:
+    def __init__(self, width: int, taps: int, *, silu: bool = False) -> None:
         super().__init__()
+        self.silu = silu
         self.taps = nn.Parameter(torch.zeros(taps, width))
         nn.init.normal_(self.taps[:-1], std=0.1)
         nn.init.ones_(self.taps[-1])
@@ -106,7 +163,12 @@ class ShortConv(nn.Module):
 
     def forward(self, x: Tensor, carried: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (B, T, D) and the carried inputs -> (B, T, D) and the new carried inputs."""
-        y: Tensor = Taps.apply(torch.cat((carried, x), 1), self.taps)  # type: ignore[no-untyped-call]
+        y: Tensor
+        if streams(x, carried, self.taps) is None:
+            y = Taps.apply(torch.cat((carried, x), 1), self.taps)  # type: ignore[no-untyped-call]
+            y = F.silu(y) if self.silu else y
+        else:
+            y = StreamedConv.apply(x, carried, self.taps, self.silu)  # type: ignore[no-untyped-call]
         return y, last_items(carried, x, lengths)
 
 
@@ -129,4 +191,4 @@ def as_vectors(q: Tensor) -> Tensor:
 
 def as_quaternions(x: Tensor) -> Tensor:
     """(B, H, T, 4n) -> (4, B, H, T, n)."""
-    return x.view(*x.shape[:3], 4, x.shape[3] // 4).permute(3, 0, 1, 2, 4)
+    return x.unflatten(3, (4, -1)).permute(3, 0, 1, 2, 4)

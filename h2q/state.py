@@ -91,9 +91,10 @@ def last_items(carried: Tensor, new: Tensor, lengths: Tensor | None) -> Tensor:
 
     lengths (B,) says how many of the T new items are real (a ragged micro-batch); None means all.
     """
-    count, joined = carried.shape[1], torch.cat((carried, new), 1)
-    if lengths is None:
-        return joined[:, joined.shape[1] - count :]
+    count, length = carried.shape[1], new.shape[1]
+    if lengths is None:  # a copy, so that the whole chunk is not kept alive for its last bytes
+        return new[:, length - count :].clone() if length >= count else torch.cat((carried[:, length:], new), 1)
+    joined = torch.cat((carried, new), 1)
     index = lengths[:, None] + torch.arange(count, device=new.device)
     index = index.view(*index.shape, *[1] * (new.dim() - 2)).expand(-1, -1, *new.shape[2:])
     return joined.gather(1, index)

@@ -130,6 +130,13 @@ class HamiltonLinear(nn.Module):
         apply = contract if self.form == "factors" else contract_einsum
         return apply(x, self.shared[0].blocks(), self.B)
 
+    def apart(self, x: Tensor, *counts: int) -> list[Tensor]:
+        """The same in groups of so many parts, each contiguous where W is formed: for those that part ways next."""
+        sizes = [count * self.outputs for count in counts]
+        if self.form in ("bank", "dense"):
+            return [F.linear(x, W) for W in self.weight().split(sizes)]
+        return list(self(x).split(sizes, -1))
+
 
 def start_factors(B: Tensor) -> None:
     """Fill B (R, P, b_out, b_in): (semi-)orthogonal, with entries of variance 1 / (R b_in)."""
