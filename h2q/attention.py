@@ -18,12 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.heads import Heads
 from h2q.kernels.select import streams
 from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.state import last_items
 from h2q.structure import HamiltonLinear, StructureBank
-from h2q.window import Heads, Read
+from h2q.window import Read
 
 
 class AttentionState(NamedTuple):

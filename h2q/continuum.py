@@ -28,7 +28,11 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The level's contribution, to be added to the others'."""
         h = self.up(x)
-        y: Tensor = self.down(SquaredReLU.apply(h) if self.activation == "relu2" else F.silu(h))  # type: ignore[no-untyped-call]
+        if self.activation == "relu2":
+            h = SquaredReLU.apply(h)  # type: ignore[no-untyped-call]
+        else:
+            h = F.silu(h)
+        y: Tensor = self.down(h)
         return y
 
 
@@ -45,7 +49,9 @@ class SquaredReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
         """2 max(h, 0) g."""
-        return (g * ctx.saved_tensors[0]).mul_(2.0)
+        (r,) = ctx.saved_tensors
+        slope: Tensor = (g * r).mul_(2.0)
+        return slope
 
 
 class Continuum(nn.Module):
@@ -61,5 +67,5 @@ class Continuum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D), already normed -> (B, T, D)."""
-        y: Tensor = sum(level(x) for level in self.levels)  # type: ignore[assignment]
+        y: Tensor = sum(level(x) for level in self.levels)
         return y

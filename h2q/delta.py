@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.heads import Vectors
+from h2q.kernels.select import streams
 from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.structure import HamiltonLinear, StructureBank
 
@@ -97,17 +99,22 @@ class GatedDelta(nn.Module):
         length = x.shape[1]
         projected, gate = self.qkvg.apart(x, 3, 1)
         mixed, conv = self.conv(projected, state.conv, lengths)
-        q, k, v = (as_vectors(split_heads(part, self.heads)) for part in mixed.chunk(3, -1))
+        q, k, v = self.vectors(mixed)
         log_a, beta = self.rates(x)
         if lengths is not None:  # a padded byte neither decays nor writes
             real = (torch.arange(length, device=x.device) < lengths[:, None])[:, None]
             log_a, beta = log_a * real, beta * real
         b = log_a.exp() * beta
-        o, S = delta_rule(
-            F.normalize(q, dim=-1), F.normalize(k, dim=-1), b[..., None] * v, log_a, b, state.S, self.chunk
-        )
+        o, S = delta_rule(q, k, b[..., None] * v, log_a, b, state.S, self.chunk)
         y = merge_heads(as_quaternions(self.norm(o)))
         return self.out(y * F.silu(gate)), DeltaState(S, conv)
+
+    def vectors(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """q | k | v (B, T, 3D) -> q and k of length 1, and v: (B, H, T, dk) each."""
+        if streams(qkv) is not None:
+            return Vectors.apply(qkv, self.heads)  # type: ignore[no-any-return, no-untyped-call]
+        q, k, v = (as_vectors(split_heads(part, self.heads)) for part in qkv.chunk(3, -1))
+        return F.normalize(q, dim=-1), F.normalize(k, dim=-1), v
 
     def rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log retention and write strength of each head and byte, (B, H, T) each (hope.md 1.7)."""

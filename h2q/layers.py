@@ -54,10 +54,11 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., width) / rms(x) * gain."""
+        y: Tensor
         if streams(x, self.gain) is None or x.dim() < 3:
-            y: Tensor = F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
-            return y
-        y = StreamedNorm.apply(x, self.gain)  # type: ignore[no-untyped-call]
+            y = F.rms_norm(x, self.gain.shape, self.gain, 1e-6)
+        else:
+            y = StreamedNorm.apply(x, self.gain)  # type: ignore[no-untyped-call]
         return y
 
 
@@ -115,7 +116,7 @@ def convolve(x: Tensor, w: Tensor) -> Tensor:
 
 
 class StreamedConv(torch.autograd.Function):
-    """The convolution of x (B, T, D) after carried (B, K-1, D), and the SiLU behind it, compiled; `Taps` is its twin."""
+    """The convolution of x (B, T, D) after carried (B, K-1, D), and a SiLU behind it, compiled; `Taps` is its twin."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, carried: Tensor, taps: Tensor, silu: bool) -> Tensor:
@@ -191,4 +192,4 @@ def as_vectors(q: Tensor) -> Tensor:
 
 def as_quaternions(x: Tensor) -> Tensor:
     """(B, H, T, 4n) -> (4, B, H, T, n)."""
-    return x.unflatten(3, (4, -1)).permute(3, 0, 1, 2, 4)
+    return x.reshape(*x.shape[:3], 4, x.shape[3] // 4).permute(3, 0, 1, 2, 4)

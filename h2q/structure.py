@@ -134,8 +134,8 @@ class HamiltonLinear(nn.Module):
         """The same in groups of so many parts, each contiguous where W is formed: for those that part ways next."""
         sizes = [count * self.outputs for count in counts]
         if self.form in ("bank", "dense"):
-            return [F.linear(x, W) for W in self.weight().split(sizes)]
-        return list(self(x).split(sizes, -1))
+            return [F.linear(x, W) for W in torch.split(self.weight(), sizes)]
+        return list(torch.split(self(x), sizes, -1))
 
 
 def start_factors(B: Tensor) -> None:

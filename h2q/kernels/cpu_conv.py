@@ -20,14 +20,12 @@ ONE, HALF = np.float32(1.0), np.float32(0.5)
 
 def streamed(function: F) -> F:
     """Compiled so that loops become vector instructions: sums in any fixed order, no test for division by zero."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
-    return cast(F, njit(**options)(function))
+    return cast(F, njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})(function))
 
 
 def written_out(function: F) -> F:
     """The same, copied to where it is called."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "inline": "always"}
-    return cast(F, njit(**options)(function))
+    return cast(F, njit(cache=True, nogil=True, error_model="numpy", inline="always")(function))
 
 
 @written_out
@@ -133,9 +131,7 @@ def rms(x: Reals, gain: Reals, eps: float, y: Reals, first: int, last: int) -> N
 
 
 @streamed
-def rms_back(
-    x: Reals, gain: Reals, eps: float, g: Reals, dx: Reals, dgain: Reals, first: int, last: int
-) -> None:
+def rms_back(x: Reals, gain: Reals, eps: float, g: Reals, dx: Reals, dgain: Reals, first: int, last: int) -> None:
     """Gradients of x and, one lane a row (B, D), of the gain."""
     width = x.shape[2]
     for b in range(first, last):

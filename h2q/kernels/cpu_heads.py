@@ -102,7 +102,7 @@ def place_back(
     first: int,
     last: int,
 ) -> None:
-    """Gradients: columns start.. of x, the carried rows (no lanes: not wanted), the angles, a lane a row (B, H, W+T, n)."""
+    """Gradients of x, of the carried rows (no lanes: not wanted) and of the angles, one lane a row (B, H, W+T, n)."""
     heads, before, n = g.shape[1], carried.shape[1], cos.shape[2]
     wide = heads * n
     back = np.empty(4 * n, np.float32)

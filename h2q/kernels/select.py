@@ -74,7 +74,9 @@ def compiled_streams() -> Streams | None:
         return None
     from h2q.kernels import cpu_conv, cpu_heads
 
-    found = {name: getattr(part, name) for name in Streams._fields for part in (cpu_conv, cpu_heads) if hasattr(part, name)}
+    found = {
+        name: getattr(part, name) for name in Streams._fields for part in (cpu_conv, cpu_heads) if hasattr(part, name)
+    }
     return Streams(**found)
 
 

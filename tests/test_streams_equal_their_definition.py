@@ -1,0 +1,129 @@
+"""The network's compiled parts, in float32, and their definition in float64: outputs, states, every gradient."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from h2q.attention import QuaternionAttention
+from h2q.block import MIXERS
+from h2q.config import StructureConfig
+from h2q.continuum import Continuum
+from h2q.kernels.select import streams
+from h2q.layers import Norm
+from h2q.state import leaves, map_tree
+from h2q.structure import StructureBank
+from tests.cores import tiny_config
+
+pytest.importorskip("numba")
+WIDTH, LANES = 32, 5
+Results = dict[str, torch.Tensor]
+
+
+def mixer(kind: str, phase: str = "rotation", conv: int = 4) -> nn.Module:
+    """A mixer in float32 with random numbers where it starts at zero."""
+    torch.manual_seed(0)
+    config = tiny_config("h2q", **{"attention.phase": phase, "conv": conv})
+    found = MIXERS[kind](config, StructureBank(StructureConfig()))
+    for weight in found.parameters():
+        if not weight.detach().any():
+            nn.init.normal_(weight, std=0.3)
+    return found
+
+
+def run(part: Any, x: torch.Tensor, state: Any, lengths: torch.Tensor | None, weight: torch.Tensor) -> Results:
+    """Output, new state and every gradient of a mixer."""
+    part = copy.deepcopy(part).to(x.dtype)
+    bank = part.out.shared[0].to(x.dtype)  # one for all maps of a mixer, and no child of it
+    x = x.clone().requires_grad_()
+    state = map_tree(lambda s: s.detach().clone().to(x.dtype).requires_grad_() if s.is_floating_point() else s, state)
+    y, after = part(x, state, lengths)
+    (y * weight.to(x.dtype)).sum().backward()
+    slopes = {"x": x.grad, "bank": bank.A.grad, **{name: p.grad for name, p in part.named_parameters()}}
+    slopes |= {f"state.{name}": s.grad for name, s in leaves(state) if s.is_floating_point()}
+    found = {"y": y.detach(), **{f"after.{name}": s.detach() for name, s in leaves(after)}}
+    return found | {f"slope.{name}": g for name, g in slopes.items() if g is not None}
+
+
+def alike(fast: Results, slow: Results) -> None:
+    assert fast.keys() == slow.keys()
+    for name, want in slow.items():
+        error = (fast[name].double() - want.double()).abs().max()
+        assert error <= 3e-5 * (1 + want.double().abs().max()), f"{name} is off by {error}"
+
+
+@pytest.mark.parametrize("kind", ["delta", "rotation", "prototype", "off"])
+@pytest.mark.parametrize("length", [1, 2, 16, 63])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_mixers_equal_their_definition(kind: str, length: int, ragged: bool) -> None:
+    part = mixer("delta") if kind == "delta" else mixer("attention", kind)
+    state = map_tree(lambda s: torch.randn_like(s) if s.is_floating_point() else s, part.zeros(LANES))  # type: ignore[operator]
+    if isinstance(part, QuaternionAttention):
+        state = state._replace(seen=torch.tensor([0, 1, 7, 15, 15]))
+    x, weight = torch.randn(LANES, length, WIDTH), torch.randn(LANES, length, WIDTH)
+    lengths = torch.tensor([length, 1, length // 2, length, 0]) if ragged else None
+    alike(run(part, x, state, lengths, weight), run(part, x.double(), state, lengths, weight))
+
+
+@pytest.mark.parametrize("conv", [1, 2])
+def test_other_taps_equal_their_definition(conv: int) -> None:
+    part = mixer("attention", conv=conv)
+    x, weight = torch.randn(LANES, 9, WIDTH), torch.randn(LANES, 9, WIDTH)
+    state = part.zeros(LANES)  # type: ignore[operator]
+    alike(run(part, x, state, None, weight), run(part, x.double(), state, None, weight))
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 32), (2, 3, 5, 16)])
+def test_norm_equals_torch(shape: tuple[int, ...]) -> None:
+    norm, x, weight = Norm(shape[-1]), 3 * torch.randn(shape), torch.randn(shape)
+    nn.init.normal_(norm.gain)
+    found: list[Results] = []
+    for dtype in (torch.float32, torch.float64):
+        part, given = copy.deepcopy(norm).to(dtype), x.clone().to(dtype).requires_grad_()
+        y = part(given)
+        (y * weight.to(dtype)).sum().backward()
+        assert given.grad is not None
+        assert part.gain.grad is not None
+        found.append({"y": y.detach(), "x": given.grad, "gain": part.gain.grad})
+    alike(*found)
+
+
+@pytest.mark.parametrize("kind", ["delta", "attention"])
+def test_threads_change_no_bit(kind: str) -> None:
+    part, before = mixer(kind), torch.get_num_threads()
+    state, x, weight = part.zeros(LANES), torch.randn(LANES, 20, WIDTH), torch.randn(LANES, 20, WIDTH)  # type: ignore[operator]
+    try:
+        found = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(run(part, x, state, None, weight))
+    finally:
+        torch.set_num_threads(before)
+    for name, want in found[0].items():
+        assert torch.equal(found[1][name], want), name
+
+
+def test_squared_relu_has_its_slope() -> None:
+    part = Continuum(tiny_config("h2q"), StructureBank(StructureConfig()).double()).double()
+    for weight in part.parameters():
+        nn.init.normal_(weight, std=0.3)
+    x = torch.randn(2, 3, WIDTH, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(part, (x,))
+
+
+def test_not_a_number_stays_one() -> None:
+    part = mixer("delta")
+    x = torch.randn(2, 4, WIDTH)
+    x[0, 1, 3] = float("nan")
+    y, _ = part(x, part.zeros(2), None)  # type: ignore[operator]
+    assert y[0].isnan().any()
+    assert not y[1].isnan().any()
+
+
+def test_streams_are_for_float32_on_a_cpu() -> None:
+    x = torch.zeros(1)
+    assert streams(x) is not None
+    assert streams(x, x.double()) is None
+    assert streams(x.to("meta")) is None
