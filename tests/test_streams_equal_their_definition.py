@@ -50,6 +50,8 @@ def run(part: Any, x: torch.Tensor, state: Any, lengths: torch.Tensor | None, we
 def alike(fast: Results, slow: Results) -> None:
     assert fast.keys() == slow.keys()
     for name, want in slow.items():
+        if not want.numel():
+            continue
         error = (fast[name].double() - want.double()).abs().max()
         assert error <= 3e-5 * (1 + want.double().abs().max()), f"{name} is off by {error}"
 
