@@ -100,10 +100,9 @@ class QuaternionAttention(nn.Module):
     def attend_streamed(self, qkv: Tensor, state: AttentionState) -> Tensor:
         """The same, compiled."""
         angle = self.angle(1 - self.window, qkv.shape[1])
-        query, both = Heads.apply(qkv, state.keys, state.values, angle)  # type: ignore[no-untyped-call]
-        wide = self.phase == "rotation"
-        read = Read.apply(query * self.scale[:, None, None], both, state.seen, wide)  # type: ignore[no-untyped-call]
-        y, *kappa = read.split(query.shape[-1], -1)
+        query, keys, values = Heads.apply(qkv, state.keys, state.values, angle)  # type: ignore[no-untyped-call]
+        scaled, both = query * self.scale[:, None, None], self.phase == "rotation"
+        y, *kappa = Read.apply(scaled, keys, values, state.seen, both)  # type: ignore[no-untyped-call]
         return self.feed_back(as_quaternions(y), as_quaternions(query), lambda: as_quaternions(kappa[0]))
 
     def mask(self, length: int, seen: Tensor) -> Tensor:

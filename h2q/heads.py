@@ -1,7 +1,7 @@
 """Heads, compiled: from the output of a map to vectors ready to be multiplied, in one pass over memory each way.
 
     q | k | v (B, T, 3D) --Vectors--> three times (B, H, T, 4n), the first two of length 1               (h2q.delta)
-    q | k | v, carried --Heads--> query (B, H, T, 4n), both (B, H, W-1+T, 8n) = values | keys        (h2q.attention)
+    q | k | v, carried --Heads--> query (B, H, T, 4n), keys and values (B, H, W-1+T, 4n)             (h2q.attention)
 
 Their twins, and their definition, are the plain torch of those two, which also serves other devices and precisions.
 """
@@ -34,7 +34,7 @@ class Vectors(torch.autograd.Function):
         none, still = qkv.new_empty(lanes, 0, width // 3), qkv.new_empty(0, 0, size // 4)
         out = tuple(qkv.new_empty(lanes, heads, length, size) for _ in range(3))
         for i, (kind, part) in enumerate(zip((UNIT, UNIT, PLAIN), out, strict=True)):
-            spread(kernels_for(qkv).place, lanes, qkv, i * width // 3, none, kind, still, still, part, 0)
+            spread(kernels_for(qkv).place, lanes, qkv, i * width // 3, none, kind, still, still, part)
         ctx.save_for_backward(qkv)
         ctx.heads = heads
         return out
@@ -47,7 +47,7 @@ class Vectors(torch.autograd.Function):
         none, still = qkv.new_empty(lanes, 0, width // 3), qkv.new_empty(0, 0, width // (12 * ctx.heads))
         unused, dqkv = still[None], torch.empty_like(qkv)
         for i, (kind, came) in enumerate(zip((UNIT, UNIT, PLAIN), g, strict=True)):
-            given = (kind, still, still, came.contiguous(), 0, dqkv, none[:0], unused)
+            given = (kind, still, still, came.contiguous(), dqkv, none[:0], unused)
             spread(kernels_for(qkv).place_back, lanes, qkv, i * width // 3, none, *given)
         return dqkv, None
 
@@ -56,37 +56,41 @@ class Heads(torch.autograd.Function):
     """RMS-normalised, turned queries and keys, and values, from q | k | v and what is carried."""
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, keys: Tensor, values: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, qkv: Tensor, keys: Tensor, values: Tensor, angle: Tensor) -> tuple[Tensor, ...]:
         """qkv (B, T, 3D); keys, values (B, W-1, D); angle (H, W-1+T, n), that of byte 0 at W-1."""
-        qkv, keys, values = qkv.contiguous(), keys.contiguous(), values.contiguous()
-        (lanes, length, width), before, (heads, total, n) = qkv.shape, keys.shape[1], angle.shape
-        cos, sin, kernels = angle.cos(), angle.sin(), kernels_for(qkv)
-        query, both = qkv.new_empty(lanes, heads, length, 4 * n), qkv.new_empty(lanes, heads, total, 8 * n)
-        new, none, still = (cos[:, before:].contiguous(), sin[:, before:].contiguous()), keys[:, :0], angle[:0]
-        spread(kernels.place, lanes, qkv, 0, none.contiguous(), RMS, *new, query, 0)
-        spread(kernels.place, lanes, qkv, width // 3, keys, RMS, cos, sin, both, 4 * n)
-        spread(kernels.place, lanes, qkv, 2 * width // 3, values, PLAIN, still, still, both, 0)
-        ctx.save_for_backward(qkv, keys, values, cos, sin)
-        return query, both
+        qkv, carried = (
+            qkv.contiguous(),
+            (qkv[:, :0, : keys.shape[2]].contiguous(), keys.contiguous(), values.contiguous()),
+        )
+        (lanes, length, width), (heads, total, n) = qkv.shape, angle.shape
+        tables = turns(angle, length)
+        out = tuple(qkv.new_empty(lanes, heads, rows, 4 * n) for rows in (length, total, total))
+        for i, (old, kind, table, part) in enumerate(zip(carried, KINDS, tables, out, strict=True)):
+            spread(kernels_for(qkv).place, lanes, qkv, i * width // 3, old, kind, *table, part)
+        ctx.save_for_backward(qkv, *carried, angle)
+        return out
 
     @staticmethod
-    def backward(ctx: Any, g_query: Tensor, g_both: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
         """Of all four."""
-        qkv, keys, values, cos, sin = ctx.saved_tensors
-        (lanes, _, width), before, (heads, total, n) = qkv.shape, keys.shape[1], cos.shape
-        kernels, dqkv, none, still = kernels_for(qkv), torch.empty_like(qkv), keys[:0], cos[:0]
-        dkeys = torch.empty_like(keys) if ctx.needs_input_grad[1] else none
-        dvalues = torch.empty_like(values) if ctx.needs_input_grad[2] else none
-        dangle = qkv.new_empty(lanes, heads, total, n)
-        dnew = qkv.new_empty(lanes, heads, total - before, n)
-        new = (cos[:, before:].contiguous(), sin[:, before:].contiguous())
-        g_query, g_both, bare = g_query.contiguous(), g_both.contiguous(), keys[:, :0].contiguous()
-        spread(kernels.place_back, lanes, qkv, 0, bare, RMS, *new, g_query, 0, dqkv, none, dnew)
-        given = (cos, sin, g_both, 4 * n, dqkv, dkeys, dangle)
-        spread(kernels.place_back, lanes, qkv, width // 3, keys, RMS, *given)
-        given = (still, still, g_both, 0, dqkv, dvalues, dangle)
-        spread(kernels.place_back, lanes, qkv, 2 * width // 3, values, PLAIN, *given)
-        turned = dangle.sum(0)
-        turned[:, before:] += dnew.sum(0)
-        wanted = ctx.needs_input_grad
-        return dqkv, dkeys if wanted[1] else None, dvalues if wanted[2] else None, turned
+        qkv, *carried, angle = ctx.saved_tensors
+        (lanes, length, width), (heads, total, n) = qkv.shape, angle.shape
+        dqkv, wanted = torch.empty_like(qkv), (False, *ctx.needs_input_grad[1:3])
+        dold = [torch.empty_like(old) if want else old[:0] for old, want in zip(carried, wanted, strict=True)]
+        dangle = [qkv.new_empty(lanes, heads, rows, n) for rows in (length, total, 0)]
+        given = zip(carried, KINDS, turns(angle, length), g, dold, dangle, strict=True)
+        for i, (old, kind, table, came, back, slope) in enumerate(given):
+            places = (i * width // 3, old, kind, *table, came.contiguous(), dqkv, back, slope)
+            spread(kernels_for(qkv).place_back, lanes, qkv, *places)
+        turned = dangle[1].sum(0)
+        turned[:, total - length :] += dangle[0].sum(0)
+        return dqkv, *(back if want else None for back, want in zip(dold[1:], wanted[1:], strict=True)), turned
+
+
+KINDS = (RMS, RMS, PLAIN)
+
+
+def turns(angle: Tensor, length: int) -> list[tuple[Tensor, Tensor]]:
+    """cos and sin of the angles of the queries, the last `length`, of the keys, and of the values: none."""
+    cos, sin = angle.cos(), angle.sin()
+    return [(cos[:, -length:].contiguous(), sin[:, -length:].contiguous()), (cos, sin), (cos[:0], sin[:0])]

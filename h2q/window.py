@@ -1,6 +1,6 @@
-"""The attention window, compiled: keys and values side by side, and one softmax for what is read of both.
+"""The attention window, compiled around matrix products: one softmax for what is read of the values and of the keys.
 
-    softmax(query keys^T) over each byte's window --Read--> sum a v | sum a k  (B, H, T, 8n)
+    softmax(query keys^T) over each byte's window --Read--> sum a v, sum a k  (B, H, T, 4n) each
 
 Its twin, and its definition, is the plain torch of `h2q.attention`, which also serves other devices and precisions.
 """
@@ -15,44 +15,55 @@ from h2q.kernels.select import spread
 
 
 class Read(torch.autograd.Function):
-    """Softmax over the window of each query, and what it reads: of the values alone, or of the keys as well."""
+    """Softmax over the window of each query, and what it reads: of the values, and of the keys where that is asked."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, both: Tensor, seen: Tensor, wide: bool) -> Tensor:
-        """query (B, H, T, 4n), both (B, H, W-1+T, 8n), seen (B,) carried bytes -> (B, H, T, 8n), 4n if not wide."""
-        (lanes, heads, length, size), total = query.shape, both.shape[2]
-        before, kernels = total - length, kernels_for(query)
-        q, columns = query.flatten(0, 1), 2 * size if wide else size
-        out, pieces = query.new_empty(lanes * heads, length, columns), []
+    def forward(ctx: Any, query: Tensor, keys: Tensor, values: Tensor, seen: Tensor, both: bool) -> tuple[Tensor, ...]:
+        """query (B, H, T, 4n); keys, values (B, H, W-1+T, 4n); seen (B,) real carried bytes -> one or two as query."""
+        (lanes, heads, length, _), before = query.shape, keys.shape[2] - query.shape[2]
+        q, read, pieces = query.flatten(0, 1), [values, keys] if both else [values], []
+        found: list[list[Tensor]] = [[] for _ in read]
         for start, stop in blocks(length, before):
-            kv = both.flatten(0, 1)[:, start : stop + before]
-            shares = torch.bmm(q[:, start:stop], kv[..., size:].transpose(1, 2))
-            spread(kernels.soften, lanes, shares.view(lanes, heads, *shares.shape[1:]), seen, start)
-            out[:, start:stop] = torch.bmm(shares, kv[..., :columns])
+            window = slice(start, stop + before)
+            shares = torch.bmm(q[:, start:stop], keys.flatten(0, 1)[:, window].transpose(1, 2))
+            shape = (lanes, heads, *shares.shape[1:])
+            spread(kernels_for(query).soften, lanes, shares.view(shape), seen, start)
+            for parts, source in zip(found, read, strict=True):
+                parts.append(torch.bmm(shares, source.flatten(0, 1)[:, window]))
             pieces.append(shares)
-        ctx.save_for_backward(query, both, *pieces)
-        return out.view(lanes, heads, length, columns)
+        ctx.save_for_backward(query, keys, values, *pieces)
+        return tuple(join(parts, 0).view_as(query) for parts in found)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Of query and both."""
-        query, both, *pieces = ctx.saved_tensors
-        (lanes, heads, length, size), before = query.shape, both.shape[2] - query.shape[2]
-        kernels, q, g = kernels_for(query), query.flatten(0, 1), g.flatten(0, 1)
-        dquery, dboth = torch.empty_like(q), torch.zeros_like(both).flatten(0, 1)
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
+        """Of query, keys and values."""
+        query, keys, values, *pieces = ctx.saved_tensors
+        (lanes, heads, length, _), before = query.shape, keys.shape[2] - query.shape[2]
+        q, k, v, *came = (x.flatten(0, 1) for x in (query, keys, values, *g))
+        dq, dk, dv = list[Tensor](), list[Tensor](), list[Tensor]()
         for (start, stop), shares in zip(blocks(length, before), pieces, strict=True):
-            kv, into, came = (
-                both.flatten(0, 1)[:, start : stop + before],
-                dboth[:, start : stop + before],
-                g[:, start:stop],
-            )
-            slopes = torch.bmm(came, kv[..., : g.shape[2]].transpose(1, 2))
+            window, own = slice(start, stop + before), slice(start, stop)
+            slopes = torch.bmm(came[0][:, own], v[:, window].transpose(1, 2))
+            if len(came) > 1:
+                slopes.baddbmm_(came[1][:, own], k[:, window].transpose(1, 2))
             shape = (lanes, heads, *shares.shape[1:])
-            spread(kernels.soften_back, lanes, shares.view(shape), slopes.view(shape))
-            dquery[:, start:stop] = torch.bmm(slopes, kv[..., size:])
-            into[..., : g.shape[2]] += torch.bmm(shares.transpose(1, 2), came)
-            into[..., size:] += torch.bmm(slopes.transpose(1, 2), q[:, start:stop])
-        return dquery.view_as(query), dboth.view_as(both), None, None
+            spread(kernels_for(query).soften_back, lanes, shares.view(shape), slopes.view(shape))
+            dq.append(torch.bmm(slopes, k[:, window]))
+            dv.append(torch.bmm(shares.transpose(1, 2), came[0][:, own]))
+            dk.append(torch.bmm(slopes.transpose(1, 2), q[:, own]))
+            if len(came) > 1:
+                dk[-1].baddbmm_(shares.transpose(1, 2), came[1][:, own])
+        dkeys, dvalues = join(dk, before).view_as(keys), join(dv, before).view_as(values)
+        return join(dq, 0).view_as(query), dkeys, dvalues, None, None
+
+
+def join(parts: list[Tensor], overlap: int) -> Tensor:
+    """Parts (N, t, d) one behind the other; where two overlap by so many rows these are added up."""
+    joined = parts[0]
+    for part in parts[1:]:
+        kept = joined.shape[1] - overlap
+        joined = torch.cat((joined[:, :kept], joined[:, kept:] + part[:, :overlap], part[:, overlap:]), 1)
+    return joined
 
 
 def blocks(length: int, before: int) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """Heads, compiled: from a map's output to normalised, turned heads ready to be multiplied, and the window's softmax.
 
-    x (B, T, P D) + carried (B, W, D) --place--> out (B, H, W + T, ...): 4n columns of each row, one head's quaternions
+    x (B, T, P D) + carried (B, W, D) --place--> out (B, H, W + T, 4n), one head's quaternions in a row
 
 float32 on a CPU, one pass each way; lanes first..last-1 of C-ordered arrays. Defined by the plain torch of
 `h2q.attention` and `h2q.delta`, which the tests hold against them.
@@ -34,8 +34,8 @@ def shrink(total: Any, kind: int, size: int) -> Any:
 
 
 @streamed
-def place_row(row: Reals, kind: int, cos: Reals, sin: Reals, s: int, out: Reals, at: int, column: int) -> None:
-    """One byte's heads: row (4 H n) -> columns column.. of out (H, ., .) at place `at`."""
+def place_row(row: Reals, kind: int, cos: Reals, sin: Reals, s: int, out: Reals) -> None:
+    """One byte's heads: row (4 H n) -> out (H, W+T, 4n) at place s."""
     heads, n = out.shape[0], cos.shape[2]
     wide = heads * n
     for h in range(heads):
@@ -49,7 +49,7 @@ def place_row(row: Reals, kind: int, cos: Reals, sin: Reals, s: int, out: Reals,
             scale = shrink(total, kind, 4 * n)
         for c in range(4):
             part = row[c * wide + h * n : c * wide + h * n + n]
-            into = out[h, at, column + c * n : column + c * n + n]
+            into = out[h, s, c * n : c * n + n]
             if cos.shape[0] == 0:
                 for j in range(n):
                     into[j] = part[j] * scale
@@ -70,20 +70,19 @@ def place(
     cos: Reals,
     sin: Reals,
     out: Reals,
-    column: int,
     first: int,
     last: int,
 ) -> None:
     """Columns start.. of x, after the carried ones, as heads: normalised, then turned by the angles (H, W+T, n) if any.
 
-    x (B, T, .), carried (B, W, D), out (B, H, W+T, .) from `column` on.
+    x (B, T, .), carried (B, W, D), out (B, H, W+T, 4n).
     """
     before, stop = carried.shape[1], start + 4 * out.shape[1] * cos.shape[2]
     for b in range(first, last):
         for s in range(before):
-            place_row(carried[b, s], kind, cos, sin, s, out[b], s, column)
+            place_row(carried[b, s], kind, cos, sin, s, out[b])
         for s in range(x.shape[1]):
-            place_row(x[b, s, start:stop], kind, cos, sin, before + s, out[b], before + s, column)
+            place_row(x[b, s, start:stop], kind, cos, sin, before + s, out[b])
 
 
 @streamed
@@ -95,7 +94,6 @@ def place_back(
     cos: Reals,
     sin: Reals,
     g: Reals,
-    column: int,
     dx: Reals,
     dcarried: Reals,
     dangle: Reals,
@@ -115,7 +113,7 @@ def place_back(
             if not wanted and cos.shape[0] == 0:
                 continue
             for h in range(heads):
-                came = g[b, h, s, column : column + 4 * n]
+                came = g[b, h, s]
                 total = np.float32(0.0)
                 for c in range(4):
                     part = row[c * wide + h * n : c * wide + h * n + n]
