@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from h2q.config import ModelConfig
 from h2q.heads import Heads
-from h2q.kernels.select import streams
+from h2q.kernels.streams import streams
 from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.state import last_items

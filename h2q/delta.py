@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from h2q.config import ModelConfig
 from h2q.heads import Vectors
-from h2q.kernels.select import streams
+from h2q.kernels.streams import streams
 from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.structure import HamiltonLinear, StructureBank
 

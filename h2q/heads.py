@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from h2q.kernels.select import Streams, spread, streams
+from h2q.kernels.streams import Streams, spread, streams
 
 PLAIN, UNIT, RMS = 0, 1, 2  # as in h2q.kernels.cpu_heads
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from h2q.kernels.select import spread, streams
+from h2q.kernels.streams import spread, streams
 from h2q.state import last_items
 
 

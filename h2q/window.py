@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from h2q.heads import kernels_for
-from h2q.kernels.select import spread
+from h2q.kernels.streams import spread
 
 
 class Read(torch.autograd.Function):

