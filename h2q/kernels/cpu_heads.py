@@ -1,6 +1,6 @@
 """Heads, compiled: from a map's output to normalised, turned heads ready to be multiplied, and the window's softmax.
 
-    x (B, T, P D) + carried (B, W, D) --place--> out (B, H, W + T, 4n), one head's quaternions in a row
+    x (B, T, P, 4, H, n) + carried (B, W, 4, H, n) --place--> out (B, H, W + T, 4, n), one head's quaternions in a row
 
 float32 on a CPU, one pass each way; lanes first..last-1 of C-ordered arrays. Defined by the plain torch of
 `h2q.attention` and `h2q.delta`, which the tests hold against them.
@@ -35,27 +35,24 @@ def shrink(total: Any, kind: int, size: int) -> Any:
 
 @streamed
 def place_row(row: Reals, kind: int, cos: Reals, sin: Reals, s: int, out: Reals) -> None:
-    """One byte's heads: row (4 H n) -> out (H, W+T, 4n) at place s."""
-    heads, n = out.shape[0], cos.shape[2]
-    wide = heads * n
+    """One byte's heads: row (4, H, n) -> out (H, W+T, 4, n) at place s."""
+    _, heads, n = row.shape
     for h in range(heads):
         scale = ONE
         if kind != PLAIN:
             total = np.float32(0.0)
             for c in range(4):
-                part = row[c * wide + h * n : c * wide + h * n + n]
+                part = row[c, h]
                 for j in range(n):
                     total += part[j] * part[j]
             scale = shrink(total, kind, 4 * n)
         for c in range(4):
-            part = row[c * wide + h * n : c * wide + h * n + n]
-            into = out[h, s, c * n : c * n + n]
+            part, into = row[c, h], out[h, s, c]
             if cos.shape[0] == 0:
                 for j in range(n):
                     into[j] = part[j] * scale
             else:
-                place = SOURCE[h % 3, c] * wide + h * n
-                other, sign = row[place : place + n], SIGN[h % 3, c] * scale
+                other, sign = row[SOURCE[h % 3, c], h], SIGN[h % 3, c] * scale
                 co, si = cos[h, s], sin[h, s]
                 for j in range(n):
                     into[j] = part[j] * scale * co[j] + other[j] * sign * si[j]
@@ -63,32 +60,89 @@ def place_row(row: Reals, kind: int, cos: Reals, sin: Reals, s: int, out: Reals)
 
 @streamed
 def place(
-    x: Reals,
-    start: int,
-    carried: Reals,
-    kind: int,
-    cos: Reals,
-    sin: Reals,
-    out: Reals,
-    first: int,
-    last: int,
+    x: Reals, index: int, carried: Reals, kind: int, cos: Reals, sin: Reals, out: Reals, first: int, last: int
 ) -> None:
-    """Columns start.. of x, after the carried ones, as heads: normalised, then turned by the angles (H, W+T, n) if any.
+    """Part `index` of x behind the carried rows, as heads: normalised, then turned by the angles (H, W+T, n) if any.
 
-    x (B, T, .), carried (B, W, D), out (B, H, W+T, 4n).
+    x (B, T, P, 4, H, n), carried (B, W, 4, H, n), out (B, H, W+T, 4, n).
     """
-    before, stop = carried.shape[1], start + 4 * out.shape[1] * cos.shape[2]
+    before = carried.shape[1]
     for b in range(first, last):
         for s in range(before):
             place_row(carried[b, s], kind, cos, sin, s, out[b])
         for s in range(x.shape[1]):
-            place_row(x[b, s, start:stop], kind, cos, sin, before + s, out[b])
+            place_row(x[b, s, index], kind, cos, sin, before + s, out[b])
+
+
+@streamed
+def turn_back(g: Reals, cos: Reals, sin: Reals, h: int, into: Reals) -> None:
+    """What g (4, n) says of a head (4, n) before it was turned by an angle (n)."""
+    for c in range(4):
+        own, other, sign, out = g[c], g[SOURCE[h % 3, c]], SIGN[h % 3, c], into[c]
+        for j in range(out.shape[0]):
+            out[j] = own[j] * cos[j] - other[j] * sign * sin[j]
+
+
+@streamed
+def angle_back(g: Reals, x: Reals, cos: Reals, sin: Reals, h: int, scale: Any, into: Reals) -> None:
+    """What g (4, n) says of the angle (n) by which the head x (4, n), times scale, was turned."""
+    into[:] = np.float32(0.0)
+    for c in range(4):
+        own, part, other, sign = g[c], x[c], x[SOURCE[h % 3, c]], SIGN[h % 3, c]
+        for j in range(into.shape[0]):
+            into[j] += scale * own[j] * (other[j] * sign * cos[j] - part[j] * sin[j])
+
+
+@streamed
+def row_back(
+    row: Reals,
+    kind: int,
+    cos: Reals,
+    sin: Reals,
+    s: int,
+    g: Reals,
+    wanted: bool,
+    into: Reals,
+    dangle: Reals,
+    spare: Reals,
+) -> None:
+    """One byte's heads back: g (H, W+T, 4, n) at place s -> into (4, H, n), if wanted, and dangle (H, W+T, n).
+
+    spare (2, 4, n): room to work in.
+    """
+    _, heads, n = row.shape
+    plain, back = spare[0], spare[1]
+    for h in range(heads):
+        total, inner = np.float32(0.0), np.float32(0.0)
+        for c in range(4):
+            part, copy = row[c, h], plain[c]
+            for j in range(n):
+                copy[j] = part[j]
+                total += part[j] * part[j]
+        scale = shrink(total, kind, 4 * n)
+        if cos.shape[0] == 0:
+            back[:] = g[h, s]
+        else:
+            turn_back(g[h, s], cos[h, s], sin[h, s], h, back)
+            angle_back(g[h, s], plain, cos[h, s], sin[h, s], h, scale, dangle[h, s])
+        if not wanted:
+            continue
+        if kind == RMS or (kind == UNIT and scale < np.float32(1e12)):  # shorter vectors are not normalised
+            for c in range(4):
+                part, copy = back[c], plain[c]
+                for j in range(n):
+                    inner += part[j] * copy[j]
+            inner *= scale * scale / np.float32(4 * n if kind == RMS else 1)
+        for c in range(4):
+            part, copy, out = back[c], plain[c], into[c, h]
+            for j in range(n):
+                out[j] = scale * (part[j] - copy[j] * inner)
 
 
 @streamed
 def place_back(
     x: Reals,
-    start: int,
+    index: int,
     carried: Reals,
     kind: int,
     cos: Reals,
@@ -100,58 +154,17 @@ def place_back(
     first: int,
     last: int,
 ) -> None:
-    """Gradients of x, of the carried rows (no lanes: not wanted) and of the angles, one lane a row (B, H, W+T, n)."""
-    heads, before, n = g.shape[1], carried.shape[1], cos.shape[2]
-    wide = heads * n
-    back = np.empty(4 * n, np.float32)
-    plain = np.empty(4 * n, np.float32)
+    """Gradients of part `index` of x, of the carried rows (no lanes: not wanted) and the angles, a lane a row."""
+    before, wanted = carried.shape[1], dcarried.shape[0] > 0
+    spare = np.empty((2, 4, x.shape[5]), np.float32)
     for b in range(first, last):
-        for s in range(g.shape[2]):
-            fresh = s >= before
-            row = x[b, s - before, start : start + 4 * wide] if fresh else carried[b, s]
-            wanted = fresh or dcarried.shape[0] > 0
-            if not wanted and cos.shape[0] == 0:
-                continue
-            for h in range(heads):
-                came = g[b, h, s]
-                total = np.float32(0.0)
-                for c in range(4):
-                    part = row[c * wide + h * n : c * wide + h * n + n]
-                    into = plain[c * n : c * n + n]
-                    for j in range(n):
-                        into[j] = part[j]
-                        total += part[j] * part[j]
-                scale = shrink(total, kind, 4 * n)
-                if cos.shape[0] == 0:
-                    back[:] = came
-                else:
-                    co, si, into_angle = cos[h, s], sin[h, s], dangle[b, h, s]
-                    into_angle[:] = np.float32(0.0)
-                    for c in range(4):
-                        source, sign = SOURCE[h % 3, c] * n, SIGN[h % 3, c]
-                        into, mine = back[c * n : c * n + n], came[c * n : c * n + n]
-                        other, own = came[source : source + n], plain[c * n : c * n + n]
-                        facing = plain[source : source + n]
-                        for j in range(n):
-                            into[j] = mine[j] * co[j] - other[j] * sign * si[j]
-                        for j in range(n):
-                            into_angle[j] += scale * mine[j] * (facing[j] * sign * co[j] - own[j] * si[j])
-                if not wanted:
-                    continue
-                inner = np.float32(0.0)
-                if kind != PLAIN:
-                    for j in range(4 * n):
-                        inner += back[j] * plain[j]
-                    inner *= scale * scale
-                    if kind == RMS:
-                        inner /= np.float32(4 * n)
-                    elif scale >= np.float32(1e12):  # below the smallest length nothing is normalised
-                        inner = np.float32(0.0)
-                for c in range(4):
-                    at = c * wide + h * n
-                    into = dx[b, s - before, start + at : start + at + n] if fresh else dcarried[b, s, at : at + n]
-                    for j in range(n):
-                        into[j] = scale * (back[c * n + j] - plain[c * n + j] * inner)
+        slopes = dangle[b if cos.shape[0] > 0 else 0]
+        if wanted or cos.shape[0] > 0:
+            for s in range(before):
+                into = dcarried[b if wanted else 0, s] if wanted else dx[b, 0, index]
+                row_back(carried[b, s], kind, cos, sin, s, g[b], wanted, into, slopes, spare)
+        for s in range(x.shape[1]):
+            row_back(x[b, s, index], kind, cos, sin, before + s, g[b], True, dx[b, s, index], slopes, spare)
 
 
 @streamed
