@@ -127,6 +127,30 @@ class NgramConfig:
         require(self.dim > 0, "ngram.dim must be 1 or more.")
 
 
+SUCCESSOR_CONTEXTS = ("order1", "order2", "order3", "order4", "order5", "order6", "order8", "word", "word+1", "gap")
+
+
+@dataclass(frozen=True)
+class SuccessorConfig:
+    """The network's own associative memory of what followed what (h2q.successors)."""
+
+    enabled: bool = True
+    contexts: tuple[str, ...] = SUCCESSOR_CONTEXTS
+    """Which contexts are kept: the last n bytes (order n), the word so far, that and the word before, a gap."""
+    rows_log2: int = 18
+    """Slots a context, as a power of two; a slot takes six bytes."""
+    dim: int = 64
+    """Numbers a candidate is described with before they are mapped to the width."""
+
+    def __post_init__(self) -> None:
+        for name in self.contexts:
+            known = name in SUCCESSOR_CONTEXTS
+            require(known, f"successors.contexts has no {name!r}{nearest(name, list(SUCCESSOR_CONTEXTS))}")
+        require(0 < len(set(self.contexts)) == len(self.contexts), "successors.contexts must name some, each once.")
+        require(4 <= self.rows_log2 <= 24, f"successors.rows_log2 is {self.rows_log2}; set 4 to 24.")
+        require(self.dim > 0, "successors.dim must be 1 or more.")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """One model: (bytes, state) -> (next-byte logits, state)."""
@@ -147,6 +171,7 @@ class ModelConfig:
     delta: DeltaConfig = field(default_factory=DeltaConfig)
     continuum: ContinuumConfig = field(default_factory=ContinuumConfig)
     ngram: NgramConfig = field(default_factory=NgramConfig)
+    successors: SuccessorConfig = field(default_factory=SuccessorConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
 
     def __post_init__(self) -> None:
@@ -168,6 +193,10 @@ class ModelConfig:
             not self.ngram.enabled or self.structure.form == "dense" or joined % unit == 0,
             f"ngram.dim {self.ngram.dim} times {len(self.ngram.orders)} orders is not a multiple of "
             f"structure.block {unit}: set one of the two.",
+        )
+        require(
+            not self.successors.enabled or self.structure.form == "dense" or self.successors.dim % unit == 0,
+            f"successors.dim {self.successors.dim} is not a multiple of structure.block {unit}: set one of the two.",
         )
         for name, heads in (("attention", self.attention.heads), ("delta", self.delta.heads)):
             require(
@@ -210,6 +239,9 @@ def tiny() -> ModelConfig:
         attention=AttentionConfig(heads=2),
         delta=DeltaConfig(heads=2),
         ngram=NgramConfig(rows_log2=14, dim=16),
+        successors=SuccessorConfig(
+            contexts=("order1", "order2", "order3", "order4", "order6", "word"), rows_log2=14, dim=16
+        ),
         recall=RecallConfig(table_bytes=16 << 20, contexts=FEW_CONTEXTS),
     )
 
@@ -242,6 +274,7 @@ def large() -> ModelConfig:
         delta=DeltaConfig(heads=16, chunk=64),
         continuum=ContinuumConfig(expansion=4.0),
         ngram=NgramConfig(rows_log2=20),
+        successors=SuccessorConfig(rows_log2=20),
         recall=RecallConfig(table_bytes=1 << 30),
     )
 
@@ -259,6 +292,7 @@ def microstream() -> ModelConfig:
         delta=DeltaConfig(heads=8),
         continuum=ContinuumConfig(expansion=1.0),
         ngram=NgramConfig(enabled=False),
+        successors=SuccessorConfig(enabled=False),
         recall=RecallConfig(enabled=False),
     )
 

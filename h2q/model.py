@@ -3,7 +3,8 @@
     bytes (B, T) -- shift: the input at t is byte t-1 --> embedding -> blocks -> norm -> head -> logits (B, T, 256)
 
 The logits at t predict byte t and depend only on bytes before t. Before its first byte a lane reads symbol 256.
-Training, scoring and talking make the same call. No tensor hidden in a module changes during forward.
+Training, scoring and talking make the same call. No tensor hidden in a module changes during forward; what followed
+what is written by `note`, once it is scored.
 """
 
 from collections.abc import Callable
@@ -71,13 +72,24 @@ class H2Q(nn.Module):
         self, inputs: Tensor, state: State, lengths: Tensor | None, watch: Watch | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Feed symbols 0..256 (B, T) through the layers; `state.last` is left to the caller."""
-        entered = self.embedding(inputs, state.history)
+        successors = self.embedding.successors
+        candidates = successors.find(inputs, state.history) if successors else None
+        entered = self.embedding(inputs, state.history, candidates)
         x, layers = self.through_blocks(entered, state.layers, lengths, watch)
         hidden = self.norm(x)
         logits = F.linear(hidden, self.head, self.head_bias)
+        if successors and candidates:
+            logits = logits + successors.vote(candidates, hidden)
         count = inputs.shape[1] if lengths is None else lengths
         history = last_items(state.history, inputs, lengths) if self.embedding.reach else state.history
         return logits, hidden, State(state.last, state.position + count, history, layers)
+
+    def note(self, bytes_BT: Tensor, state: State, taken: Tensor) -> None:
+        """Write down which byte followed what, after a chunk read from `state` is scored, where taken (B, T) bool."""
+        if self.embedding.successors:
+            symbols = bytes_BT.long()
+            inputs = torch.cat((state.last[:, None], symbols[:, :-1]), 1)
+            self.embedding.successors.note(inputs, state.history, symbols, taken)
 
     def through_blocks(
         self, x: Tensor, states: tuple[Any, ...], lengths: Tensor | None, watch: Watch | None

@@ -19,7 +19,7 @@ import main  # the environment first
 
 SENTENCE = "the sea was calm and a small boat went over it to an island where nobody lived but birds of many kinds \n é"
 SETTINGS = """width=16 attention.heads=1 attention.window=16 delta.heads=1 ngram.rows_log2=6 ngram.dim=8
-    recall.table_bytes=131072 threads=1"""
+    successors.rows_log2=6 successors.dim=8 recall.table_bytes=131072 threads=1"""
 SMALLEST = ["--preset", "tiny", "--lanes", "4", "--chunk", "32", *(f"--set={pair}" for pair in SETTINGS.split())]
 """Options of a run whose steps take milliseconds."""
 

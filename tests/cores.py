@@ -18,6 +18,8 @@ TINY: dict[str, Any] = {
     "delta.chunk": 4,
     "ngram.rows_log2": 8,
     "ngram.dim": 8,
+    "successors.rows_log2": 8,
+    "successors.dim": 8,
     "recall": "off",
 }
 CASES: dict[str, dict[str, Any]] = {
@@ -38,12 +40,13 @@ def tiny_config(case: str, **more: Any) -> ModelConfig:
 
 
 def build(case: str, **more: Any) -> H2Q:
-    """The case's model in float64, with random numbers where it starts at zero."""
+    """The case's model in float64, with random numbers where it starts at zero, and something followed."""
     torch.manual_seed(0)
     model = H2Q(tiny_config(case, **more)).double()
     for weight in model.parameters():
         if not weight.detach().any():
             torch.nn.init.normal_(weight, std=0.05)
+    model.note(text(2, 300, seed=3), fresh(model, 2), torch.ones(2, 300, dtype=torch.bool))
     return model
 
 

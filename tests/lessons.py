@@ -19,6 +19,8 @@ SMALL: dict[str, Any] = {
     "delta.chunk": 8,
     "ngram.rows_log2": 8,
     "ngram.dim": 8,
+    "successors.rows_log2": 8,
+    "successors.dim": 8,
     "recall.table_bytes": 1 << 20,
     "lanes": 4,
     "chunk": 16,

@@ -72,7 +72,7 @@ def test_it_learns_and_mixing_beats_its_parts() -> None:
     assert p.bits < 1.02 * p.bits_recall
 
 
-@pytest.mark.parametrize("off", [{"ngram": "off"}, {"recall": "off"}])
+@pytest.mark.parametrize("off", [{"ngram": "off"}, {"successors": "off"}, {"recall": "off"}])
 def test_switching_a_part_off_costs_bits(off: dict[str, object]) -> None:
     key = "bits" if "recall" in off else "bits_core"
     full, without = trainer(), trainer(**off)

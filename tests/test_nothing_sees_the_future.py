@@ -43,7 +43,7 @@ def test_permuting_future_bytes_changes_no_earlier_score(model: H2Q) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize(("case", "far"), [("h2q attention only", 15), ("transformer", 15), ("h2q", 39)])
 def test_the_past_reaches_as_far_as_the_mixer_promises(case: str, far: int) -> None:
-    model = build(case, ngram="off", conv=1, blocks=1)
+    model = build(case, ngram="off", successors="off", conv=1, blocks=1)
     data = text(1, 41)
     other = data.clone()
     other[0, 40 - far - 1] = 200

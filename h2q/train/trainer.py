@@ -136,6 +136,7 @@ class Trainer:
         if self.tables:
             found, scored = judged.trace
             recall.write(self.tables, found, scored, reading.bytes_BT)
+        self.model.note(reading.bytes_BT, reading.state.core, reading.real_BT)
         self.carry(reading, new)
         return self.count(batch, reading, judged, skipped=not learned)
 

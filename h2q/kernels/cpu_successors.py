@@ -1,0 +1,112 @@
+"""The successor memory, compiled: hashes of contexts, what followed them, and writing that down.
+
+Every function fills the arrays it is given, in fixed order, and is defined by its namesake in `reference_successors`.
+All hashing is int64 arithmetic that wraps.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLD, STIR = -7046029254386353131, -4658895280553007687
+NOTHING, BREAK = 256, 300
+
+njit = importlib.import_module("numba").njit
+"""Not a plain import: an exported folder can do without numba, and its reader would refuse it."""
+
+
+def compiled(function: F) -> F:
+    """Compiled on first use for the types it meets, kept on disk, free of the interpreter's lock."""
+    return cast(F, njit(cache=True, nogil=True)(function))
+
+
+@compiled
+def fold(key: int, symbol: int) -> int:
+    """The hash of what `key` hashes, then `symbol`."""
+    key = (key + symbol + 1) * FOLD
+    return key ^ ((key >> 29) & 0x7FFFFFFFF)
+
+
+@compiled
+def word(symbols: Ints, key: int, end: int, breaks: int) -> int:
+    """Fold letters from `end` backwards to the first symbol that is none, passing `breaks` of those on the way."""
+    k = end
+    while k >= 0:
+        symbol = symbols[k]
+        if 65 <= symbol <= 90:
+            key = fold(key, symbol + 32)
+        elif 97 <= symbol <= 122 or 128 <= symbol < NOTHING:
+            key = fold(key, symbol)
+        elif breaks > 0:
+            breaks -= 1
+            key = fold(key, BREAK)
+        else:
+            break
+        k -= 1
+    return key
+
+
+@compiled
+def trace(joined: Ints, plan: Ints, keys: Ints) -> None:
+    """keys (B, T, C): the hash of each context that ends at each of the last T symbols of joined (B, K + T)."""
+    B, T, C = keys.shape
+    before = joined.shape[1] - T
+    for b in range(B):
+        for t in range(T):
+            end = before + t
+            for c in range(C):
+                key = c
+                if plan[c, 1] > 0:
+                    for k in range(plan[c, 0], plan[c, 0] + plan[c, 1]):
+                        key = fold(key, joined[b, end - k])
+                else:
+                    key = word(joined[b, t : end + 1], key, before, plan[c, 2])
+                keys[b, t, c] = (key ^ (key >> 32)) * STIR
+
+
+@compiled
+def consult(table: Bytes, keys: Ints, found: Ints, runs: Ints) -> None:
+    """found (B, T, C, 3): the bytes that followed, newest first, NOTHING where none; runs (B, T, C): 0 if unknown."""
+    B, T, C = keys.shape
+    for b in range(B):
+        for t in range(T):
+            for c in range(C):
+                slot = table[c, (keys[b, t, c] >> 24) & (table.shape[1] - 1)]
+                known = slot[4] if slot[5] == (keys[b, t, c] >> 8) & 255 else 0
+                for s in range(3):
+                    found[b, t, c, s] = slot[s] if s < known else NOTHING
+                runs[b, t, c] = slot[3] if known > 0 else 0
+
+
+@compiled
+def note(table: Bytes, keys: Ints, followed: Bytes, taken: Flags) -> None:
+    """Write the byte (B, T) that followed each context where taken (B, T), row by row, in the order of time."""
+    B, T, C = keys.shape
+    for b in range(B):
+        for t in range(T):
+            if not taken[b, t]:
+                continue
+            byte = followed[b, t]
+            for c in range(C):
+                slot = table[c, (keys[b, t, c] >> 24) & (table.shape[1] - 1)]
+                mark = (keys[b, t, c] >> 8) & 255
+                known = slot[4] if slot[5] == mark else 0
+                if known > 0 and slot[0] == byte:
+                    slot[3] = min(slot[3] + 1, 255)
+                    continue
+                if not (known > 1 and slot[1] == byte):
+                    slot[2] = slot[1]
+                    known = min(known + 1, 3)
+                slot[1] = slot[0]
+                slot[0] = byte
+                slot[3] = 1
+                slot[4] = known
+                slot[5] = mark

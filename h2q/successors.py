@@ -1,0 +1,110 @@
+"""What followed: an associative memory inside the network, written in one exposure, read with learned weights.
+
+    the last bytes --hash per context--> slot: the last three different bytes that followed it, newest first
+    candidates (B, T, C, 3) --byte vectors, scaled by place--> map --> added to what the first block sees
+                            --weights from the hidden state-------> votes added to the logits of those bytes
+
+Keys are hashed contexts, values are bytes: the delta rule with one-hot keys and step 1 (the newest wins), where a
+gradient would need many exposures. What a candidate is worth is learned by gradient, from the context it is seen in.
+The table is a buffer of the model, saved and exported with it; a forward pass only reads it, and `note` writes what
+was scored, so any chunking of a micro-batch gives the same answer.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from h2q.config import ModelConfig
+from h2q.kernels.successors import kernels
+from h2q.layers import Role
+from h2q.structure import HamiltonLinear, StructureBank
+
+KEPT = 3
+"""Successors a slot keeps."""
+REACH = 32
+"""Symbols a context may look back, the last one included."""
+NOTHING = 256
+RUNS = (1, 2, 3, 4, 6, 10, 15)
+"""Smallest run of each class above 0."""
+PLANS = {
+    **{f"order{n}": (0, n, 0) for n in (1, 2, 3, 4, 5, 6, 8)},
+    "gap": (1, 3, 0),
+    "word": (0, 0, 0),
+    "word+1": (0, 0, 1),
+}
+"""How each context is hashed: symbols skipped, symbols folded (0: back to the start of the word), breaks passed."""
+START_VOTE = 0.3
+
+
+class Candidates(NamedTuple):
+    """bytes_BTCS: what followed each context, NOTHING where unknown; runs_BTC: class of the newest one's run, 0..7."""
+
+    bytes_BTCS: Tensor
+    runs_BTC: Tensor
+
+
+class Successors(nn.Module):
+    """The table and the weights that read it."""
+
+    table: Tensor
+    plan: Tensor
+    runs: Tensor
+
+    def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
+        super().__init__()
+        part = config.successors
+        self.register_buffer("plan", torch.tensor([PLANS[name] for name in part.contexts]), persistent=False)
+        self.register_buffer("runs", torch.tensor(RUNS), persistent=False)
+        count, dim = len(part.contexts), part.dim
+        self.register_buffer("table", torch.zeros(count, 1 << part.rows_log2, KEPT + 3, dtype=torch.uint8))
+        self.values = nn.Parameter(torch.randn(NOTHING + 1, dim))
+        self.place = nn.Parameter(torch.zeros(count * KEPT, dim))
+        self.join = HamiltonLinear(bank, dim, config.width)
+        self.votes = nn.Parameter(torch.zeros(count * KEPT, config.width))
+        self.trust = nn.Parameter(torch.zeros(count, KEPT, len(RUNS) + 1))
+        nn.init.constant_(self.trust[:, 0], START_VOTE)
+
+    def roles(self) -> dict[str, Role]:
+        """A table of byte vectors; what scales them and how far a run is trusted; the votes' weights."""
+        return {"values": Role("embedding"), "place": Role("gain"), "votes": Role("scale"), "trust": Role("gain")}
+
+    def find(self, symbols: Tensor, history: Tensor) -> Candidates:
+        """What followed the contexts that end at each symbol (B, T), after the history (B, REACH - 1) before it."""
+        keys = self.keys(symbols, history)
+        found, runs = keys.new_empty(*keys.shape, KEPT), torch.empty_like(keys)
+        kernels(keys).consult(self.table, keys, found, runs)
+        return Candidates(found, torch.bucketize(runs, self.runs, right=True))
+
+    def enter(self, candidates: Candidates) -> Tensor:
+        """What the candidates add to the input of the first block: (B, T, D)."""
+        vectors = F.embedding(candidates.bytes_BTCS.flatten(2), self.values)
+        y: Tensor = self.join((vectors * self.place).sum(2))
+        return y
+
+    def vote(self, candidates: Candidates, hidden: Tensor) -> Tensor:
+        """What the candidates add to the logits, seen from hidden (B, T, D): (B, T, 256)."""
+        places = torch.arange(self.trust.shape[0], device=hidden.device)
+        trusted = self.trust.permute(0, 2, 1)[places, candidates.runs_BTC]
+        worth = F.linear(hidden, self.votes) + trusted.flatten(2)
+        votes = worth.new_zeros(*hidden.shape[:2], NOTHING + 1)
+        return votes.scatter_add(2, candidates.bytes_BTCS.flatten(2), worth)[..., :NOTHING]
+
+    def note(self, symbols: Tensor, history: Tensor, followed: Tensor, taken: Tensor) -> None:
+        """Write which byte (B, T) followed each symbol, where taken (B, T) bool; never before it is scored.
+
+        Notes follow each other, so this is the CPU's work wherever the model is.
+        """
+        table = self.table.cpu()
+        given = (self.keys(symbols, history).cpu(), followed.to("cpu", torch.uint8), taken.cpu())
+        kernels(table).note(table, *given)
+        if table is not self.table:
+            self.table.copy_(table)
+
+    def keys(self, symbols: Tensor, history: Tensor) -> Tensor:
+        """Hash of each context ending at each symbol: (B, T, C) int64."""
+        joined = torch.cat((history[:, history.shape[1] - (REACH - 1) :], symbols), 1)
+        keys = symbols.new_empty(*symbols.shape, len(self.plan))
+        kernels(keys).trace(joined, self.plan, keys)
+        return keys

@@ -1,0 +1,135 @@
+"""The network's associative memory: one exposure is enough, only what was scored is written, the kernels agree."""
+
+import math
+
+import pytest
+import torch
+
+from h2q.kernels.reference_successors import CHECK, SLOT
+from h2q.kernels.successors import DEFINITION, compiled
+from h2q.probe.bits import score_frozen
+from h2q.settings import ConfigError
+from h2q.successors import KEPT, NOTHING, PLANS, REACH, RUNS, Successors
+from tests.cores import build, fresh, tiny_config
+from tests.lessons import batches, prose, trainer
+
+PLAN = torch.tensor(list(PLANS.values()))
+NAMES = list(PLANS)
+
+
+def memory() -> Successors:
+    found = build("h2q").embedding.successors
+    assert found is not None
+    found.table.zero_()
+    return found
+
+
+def taught(text: bytes) -> tuple[Successors, dict[str, list[int]]]:
+    """A memory that has read a text, and what it holds out after it."""
+    one, data = memory(), torch.tensor([list(text)])
+    before = torch.full((1, REACH - 1), 256)
+    one.note(data[:, :-1], before, data[:, 1:], torch.ones(1, len(text) - 1, dtype=torch.bool))
+    found = one.find(data, before)
+    held = {name: found.bytes_BTCS[0, -1, c].tolist() for c, name in enumerate(one_names())}
+    return one, held
+
+
+def one_names() -> tuple[str, ...]:
+    return tiny_config("h2q").successors.contexts
+
+
+def test_what_followed_once_is_known_at_once_newest_first() -> None:
+    _, held = taught(b"the cat, the dog, the")
+    assert held["order3"] == [ord(" "), NOTHING, NOTHING]
+    assert held["word"] == [ord(" "), NOTHING, NOTHING]
+    _, held = taught(b"ax ay az ay a")
+    assert held["order1"] == [ord("y"), ord("z"), ord("x")]  # what returns moves to the front
+
+
+def test_words_are_known_by_their_letters_whatever_stands_before_them() -> None:
+    _, held = taught(b"One two! Xx (two")
+    assert held["order4"] == [NOTHING] * KEPT
+    assert held["word"][0] == ord("!")
+    assert held["word+1"] == [NOTHING] * KEPT
+
+
+def test_a_run_is_counted_until_something_else_follows() -> None:
+    one, before = memory(), torch.full((1, REACH - 1), 256)
+
+    def classes(text: bytes) -> list[int]:
+        data = torch.tensor([list(text)])
+        one.note(data[:, :-1], before, data[:, 1:], torch.ones(1, len(text) - 1, dtype=torch.bool))
+        return one.find(data, before).runs_BTC[0, -1].tolist()
+
+    assert classes(b"a")[0] == 0
+    assert classes(b"abababa")[0] == 3
+    assert classes(b"ab" * 50 + b"a")[0] == len(RUNS)
+    assert classes(b"aca")[0] == 1
+
+
+@pytest.mark.skipif(compiled() is None, reason="needs numba")
+def test_compiled_kernels_equal_their_definition() -> None:
+    fast = compiled()
+    assert fast is not None
+    dice = torch.Generator().manual_seed(0)
+    tables = [torch.zeros(len(PLAN), 64, SLOT, dtype=torch.uint8) for _ in range(2)]
+    for turn in range(4):
+        # Letters of both cases, other bytes and the start: all that words are made of and broken by.
+        alphabet = torch.tensor([*b"aAbB .\xc3", 256])
+        joined = alphabet[torch.randint(0, 8, (3, REACH - 1 + 40), generator=dice)]
+        followed = torch.randint(0, 3, (3, 40), generator=dice).to(torch.uint8)
+        taken = torch.rand(3, 40, generator=dice) > 0.2
+        found = []
+        for kernels, table in zip((fast, DEFINITION), tables, strict=True):
+            keys = torch.empty(3, 40, len(PLAN), dtype=torch.long)
+            kernels.trace(joined, PLAN, keys)
+            held, runs = torch.empty(3, 40, len(PLAN), KEPT, dtype=torch.long), torch.empty_like(keys)
+            kernels.consult(table, keys, held, runs)
+            kernels.note(table, keys, followed, taken)
+            found.append((keys, held, runs))
+        for mine, its in zip(*found, strict=True):
+            assert torch.equal(mine, its), turn
+        assert torch.equal(*tables)
+    assert (tables[0][..., CHECK] > 0).any()
+
+
+def test_reading_writes_nothing_and_only_taken_bytes_are_written() -> None:
+    model = build("h2q")
+    successors = model.embedding.successors
+    assert successors is not None
+    before, data = successors.table.clone(), torch.randint(0, 256, (2, 30))
+    model(data, fresh(model, 2))
+    model.note(data, fresh(model, 2), torch.zeros(2, 30, dtype=torch.bool))
+    assert torch.equal(successors.table, before)
+    model.note(data, fresh(model, 2), torch.ones(2, 30, dtype=torch.bool))
+    assert not torch.equal(successors.table, before)
+
+
+def test_a_frozen_score_leaves_the_memory_alone_and_a_step_does_not() -> None:
+    run = trainer(recall="off")
+    successors = run.model.embedding.successors
+    assert successors is not None
+    first, second = list(batches(prose(256)))[:2]
+    score_frozen(run, first)
+    assert not successors.table.any()
+    run.step(second)
+    assert successors.table.any()
+
+
+def test_votes_reach_the_candidates_alone_and_count_every_place() -> None:
+    one = memory()
+    torch.nn.init.zeros_(one.votes)
+    torch.nn.init.zeros_(one.trust)
+    one.trust.data[:, 0] = 1.0
+    data, before = torch.tensor([list(b"abcabcab")]), torch.full((1, REACH - 1), 256)
+    one.note(data[:, :-1], before, data[:, 1:], torch.ones(1, 7, dtype=torch.bool))
+    votes = one.vote(one.find(data, before), torch.zeros(1, 8, one.votes.shape[1], dtype=torch.float64))
+    assert votes[0, -1].nonzero().flatten().tolist() == [ord("c")]
+    known = (one.find(data, before).runs_BTC[0, -1] > 0).sum()
+    assert math.isclose(float(votes[0, -1, ord("c")].detach()), float(known))
+
+
+def test_wrong_settings_are_refused() -> None:
+    for setting in ({"successors.contexts": "ordr3"}, {"successors.rows_log2": 40}, {"successors.dim": 6}):
+        with pytest.raises(ConfigError):
+            tiny_config("h2q", **setting)
