@@ -12,12 +12,14 @@ unstructured W. All but `dense` are the same function of the same parameters.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import StructureConfig
+from h2q.kernels.streams import spread, streams
 from h2q.layers import Role
 from h2q.quaternion import hamilton_block
 
@@ -62,6 +64,33 @@ def form_weight(blocks: Tensor, B: Tensor) -> Tensor:
     _, parts, out, inputs = B.shape
     product = blocks.reshape(rank, a * a).T @ B.reshape(rank, -1)
     return product.view(a, a, parts, out, inputs).permute(2, 0, 3, 1, 4).reshape(parts * a * out, a * inputs)
+
+
+class StreamedWeight(torch.autograd.Function):
+    """W of the patterns A (R, 4, m, m) themselves and B, compiled; `form_weight` is its twin."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
+        """(P a b_out, a b_in)."""
+        A, B, kernels = A.contiguous(), B.contiguous(), streams(A)
+        assert kernels
+        ctx.save_for_backward(A, B)
+        (_, parts, out, inputs), m = B.shape, A.shape[2]
+        W = B.new_empty(parts, 4, m, out, 4, m, inputs)
+        spread(kernels.form, parts * out, A, B, W)
+        return W.view(parts * 4 * m * out, 4 * m * inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Of A and B."""
+        A, B = ctx.saved_tensors
+        kernels = streams(A)
+        assert kernels
+        (_, parts, out, inputs), m = B.shape, A.shape[2]
+        dA, dB = A.new_empty(parts * out, *A.shape), torch.empty_like(B)
+        came = g.contiguous().view(parts, 4, m, out, 4, m, inputs)
+        spread(kernels.form_back, parts * out, A, B, came, dA, dB)
+        return dA.sum(0), dB
 
 
 def contract(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
@@ -121,7 +150,13 @@ class HamiltonLinear(nn.Module):
 
     def weight(self) -> Tensor:
         """The matrix W (parts * outputs, inputs)."""
-        return self.W if self.form == "dense" else form_weight(self.shared[0].blocks(), self.B)
+        if self.form == "dense":
+            return self.W
+        bank = self.shared[0]
+        if streams(bank.A, self.B) is None:
+            return form_weight(bank.blocks(), self.B)
+        W: Tensor = StreamedWeight.apply(bank.A, self.B)  # type: ignore[no-untyped-call]
+        return W
 
     def forward(self, x: Tensor) -> Tensor:
         """W x, in the configured form."""

@@ -15,9 +15,12 @@ from torch import Tensor
 
 Fill = Callable[..., Any]
 
+ALONE = 1 << 17
+"""Numbers that one thread is done with before another has woken up."""
+
 
 class Streams(NamedTuple):
-    """What the network needs done in one pass over memory; every function works on some lanes of all."""
+    """What the network needs done in one pass over memory; every function works on some lanes (or rows) of all."""
 
     conv: Fill
     conv_back: Fill
@@ -27,6 +30,8 @@ class Streams(NamedTuple):
     place_back: Fill
     soften: Fill
     soften_back: Fill
+    form: Fill
+    form_back: Fill
 
 
 @functools.cache
@@ -35,9 +40,10 @@ def compiled_streams() -> Streams | None:
     if importlib.util.find_spec("numba") is None:
         return None
     from h2q.kernels.cpu_conv import conv, conv_back, rms, rms_back
+    from h2q.kernels.cpu_form import form, form_back
     from h2q.kernels.cpu_heads import place, place_back, soften, soften_back
 
-    return Streams(conv, conv_back, rms, rms_back, place, place_back, soften, soften_back)
+    return Streams(conv, conv_back, rms, rms_back, place, place_back, soften, soften_back, form, form_back)
 
 
 def streams(*tensors: Tensor) -> Streams | None:
@@ -56,7 +62,8 @@ def hands(count: int) -> ThreadPoolExecutor:
 def spread(kernel: Fill, lanes: int, *arguments: Any) -> None:
     """Run a kernel over all lanes, divided among as many threads as torch uses. Lanes share nothing: equal bits."""
     given = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
-    parts = min(torch.get_num_threads(), lanes)
+    largest = max(x.numel() for x in arguments if isinstance(x, Tensor))
+    parts = max(1, min(torch.get_num_threads(), lanes, largest // ALONE))
     edges = [lanes * i // parts for i in range(parts + 1)]
     helpers = [hands(parts - 1).submit(kernel, *given, *edges[i : i + 2]) for i in range(1, parts)]
     kernel(*given, *edges[:2])
