@@ -24,7 +24,7 @@ from h2q.layers import Role, ShortConv, as_quaternions, as_vectors, merge_heads,
 from h2q.quaternion import conjugate, exponential, multiply, turn
 from h2q.state import last_items
 from h2q.structure import HamiltonLinear, StructureBank
-from h2q.window import Read
+from h2q.window import Read, Spin
 
 
 class AttentionState(NamedTuple):
@@ -80,10 +80,10 @@ class QuaternionAttention(nn.Module):
             y = self.attend_streamed(qkv, state)
         seen = (state.seen + (length if lengths is None else lengths)).clamp_max(past)
         carried = AttentionState(last_items(state.keys, k, lengths), last_items(state.values, v, lengths), seen, conv)
-        return self.out(merge_heads(y)), carried
+        return self.out(y), carried
 
     def attend(self, qkv: Tensor, state: AttentionState) -> Tensor:
-        """The definition: q | k | v (B, T, 3D) and what is carried -> (4, B, H, T, n)."""
+        """The definition: q | k | v (B, T, 3D) and what is carried -> (B, T, D)."""
         past, length = self.window - 1, qkv.shape[1]
         q, k, v = qkv.chunk(3, -1)
         keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
@@ -95,7 +95,7 @@ class QuaternionAttention(nn.Module):
             return F.scaled_dot_product_attention(scaled, key, values, attn_mask=mask, scale=1.0)
 
         y = mean(as_vectors(split_heads(values, self.heads)))
-        return self.feed_back(as_quaternions(y), query, lambda: as_quaternions(mean(key)))
+        return merge_heads(self.feed_back(as_quaternions(y), query, lambda: as_quaternions(mean(key))))
 
     def attend_streamed(self, qkv: Tensor, state: AttentionState) -> Tensor:
         """The same, compiled."""
@@ -103,7 +103,11 @@ class QuaternionAttention(nn.Module):
         query, keys, values = Heads.apply(qkv, state.keys, state.values, angle)  # type: ignore[no-untyped-call]
         scaled, both = query * self.scale[:, None, None], self.phase == "rotation"
         y, *kappa = Read.apply(scaled, keys, values, state.seen, both)  # type: ignore[no-untyped-call]
-        return self.feed_back(as_quaternions(y), as_quaternions(query), lambda: as_quaternions(kappa[0]))
+        if both:
+            turned: Tensor = Spin.apply(y, query, kappa[0], self.gamma)  # type: ignore[no-untyped-call]
+            return turned
+        q = as_quaternions(query)
+        return merge_heads(self.feed_back(as_quaternions(y), q, lambda: q))
 
     def mask(self, length: int, seen: Tensor) -> Tensor:
         """Which of W-1 carried and T new bytes each byte may see: (B, 1, T, W-1+T) bool."""

@@ -1,6 +1,7 @@
 """The attention window, compiled around matrix products: one softmax for what is read of the values and of the keys.
 
     softmax(query keys^T) over each byte's window --Read--> sum a v, sum a k  (B, H, T, 4n) each
+    sum a v, query, sum a k, gamma --Spin--> the first turned by the phase between the others, heads merged (B, T, D)
 
 Its twin, and its definition, is the plain torch of `h2q.attention`, which also serves other devices and precisions.
 """
@@ -55,6 +56,30 @@ class Read(torch.autograd.Function):
                 dk[-1].baddbmm_(shares.transpose(1, 2), came[1][:, own])
         dkeys, dvalues = join(dk, before).view_as(keys), join(dv, before).view_as(values)
         return join(dq, 0).view_as(query), dkeys, dvalues, None, None
+
+
+class Spin(torch.autograd.Function):
+    """Phase feedback and the merging of heads."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, query: Tensor, kappa: Tensor, gamma: Tensor) -> Tensor:
+        """y, query, kappa (B, H, T, 4n), gamma (H) -> (B, T, D)."""
+        ctx.save_for_backward(y, query, kappa, gamma)
+        lanes, heads, length, wide = y.shape
+        out = y.new_empty(lanes, length, 4, heads, wide // 4)
+        spread(kernels_for(y).spin, lanes, *(x.unflatten(3, (4, -1)) for x in (y, query, kappa)), gamma, out)
+        return out.flatten(2)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        """Of all four."""
+        y, query, kappa, gamma = ctx.saved_tensors
+        lanes, heads, length, wide = y.shape
+        came, shape = g.contiguous().view(lanes, length, 4, heads, wide // 4), (lanes, heads, length, 4, wide // 4)
+        back, dgamma = [torch.empty_like(x) for x in (y, query, kappa)], gamma.new_empty(lanes, heads)
+        given = [x.view(shape) for x in (y, query, kappa)]
+        spread(kernels_for(y).spin_back, lanes, *given, gamma, came, *(x.view(shape) for x in back), dgamma)
+        return *back, dgamma.sum(0)
 
 
 def join(parts: list[Tensor], overlap: int) -> Tensor:

@@ -32,6 +32,8 @@ class Streams(NamedTuple):
     soften_back: Fill
     form: Fill
     form_back: Fill
+    spin: Fill
+    spin_back: Fill
 
 
 @functools.cache
@@ -42,8 +44,10 @@ def compiled_streams() -> Streams | None:
     from h2q.kernels.cpu_conv import conv, conv_back, rms, rms_back
     from h2q.kernels.cpu_form import form, form_back
     from h2q.kernels.cpu_heads import place, place_back, soften, soften_back
+    from h2q.kernels.cpu_phase import spin, spin_back
 
-    return Streams(conv, conv_back, rms, rms_back, place, place_back, soften, soften_back, form, form_back)
+    norms, heads = (conv, conv_back, rms, rms_back), (place, place_back, soften, soften_back)
+    return Streams(*norms, *heads, form, form_back, spin, spin_back)
 
 
 def streams(*tensors: Tensor) -> Streams | None:
