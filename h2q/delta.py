@@ -8,15 +8,15 @@ recurrence into matrix products; blocks follow each other. The block size change
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
-from h2q.heads import Vectors
-from h2q.kernels.streams import streams
+from h2q.heads import Vectors, kernels_for
+from h2q.kernels.streams import spread, streams
 from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.structure import HamiltonLinear, StructureBank
 
@@ -50,8 +50,8 @@ def delta_rule(
     decay = (before[..., :, None] - c[..., None, :]).masked_fill(ahead, -math.inf).exp()
     L = b[..., None] * decay * (k @ k.transpose(-1, -2))
     right = torch.cat((u, (b * before.exp())[..., None] * k), -1)
-    solved = torch.linalg.solve_triangular(L, right, upper=False, unitriangular=True)
-    own, erased = solved.split((u.shape[-1], k.shape[-1]), -1)
+    solved = solve(L, right)
+    own, erased = torch.split(solved, [u.shape[-1], k.shape[-1]], -1)
     # Post-write read: o_t sees the writes i <= t, decayed by exp(c_t - c_i).
     score = (c[..., :, None] - c[..., None, :]).masked_fill(ahead.triu(1), -math.inf).exp() * (q @ k.transpose(-1, -2))
     faded_q, faded_k = c.exp()[..., None] * q, (c[..., -1:] - c).exp()[..., None] * k
@@ -61,6 +61,36 @@ def delta_rule(
         outputs.append(faded_q[:, :, i] @ S.transpose(-1, -2) + score[:, :, i] @ writes)
         S = keep[:, :, i] * S + writes.transpose(-1, -2) @ faded_k[:, :, i]
     return torch.cat(outputs, 2)[:, :, :length], S
+
+
+def solve(L: Tensor, right: Tensor) -> Tensor:
+    """(I + L)^-1 right of strictly lower L (..., C, C), right (..., C, D)."""
+    if streams(L, right) is None:
+        return torch.linalg.solve_triangular(L, right, upper=False, unitriangular=True)  # type: ignore[no-any-return]
+    return StreamedSolve.apply(L, right)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class StreamedSolve(torch.autograd.Function):
+    """The same, compiled."""
+
+    @staticmethod
+    def forward(ctx: Any, L: Tensor, right: Tensor) -> Tensor:
+        """As right."""
+        L, right = L.contiguous(), right.contiguous()
+        found = torch.empty_like(right)
+        systems = [x.view(-1, *x.shape[-2:]) for x in (L, right, found)]
+        spread(kernels_for(L).solve, len(systems[0]), *systems)
+        ctx.save_for_backward(L, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Of L and right."""
+        L, found = ctx.saved_tensors
+        dL, dright = torch.empty_like(L), torch.empty_like(found)
+        systems = [x.view(-1, *x.shape[-2:]) for x in (L, found, g.contiguous(), dL, dright)]
+        spread(kernels_for(L).solve_back, len(systems[0]), *systems)
+        return dL, dright
 
 
 class GatedDelta(nn.Module):

@@ -67,7 +67,8 @@ class Spin(torch.autograd.Function):
         ctx.save_for_backward(y, query, kappa, gamma)
         lanes, heads, length, wide = y.shape
         out = y.new_empty(lanes, length, 4, heads, wide // 4)
-        spread(kernels_for(y).spin, lanes, *(x.unflatten(3, (4, -1)) for x in (y, query, kappa)), gamma, out)
+        given = [x.view(*x.shape[:3], 4, wide // 4) for x in (y, query, kappa)]
+        spread(kernels_for(y).spin, lanes, *given, gamma, out)
         return out.flatten(2)
 
     @staticmethod

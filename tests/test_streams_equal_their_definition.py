@@ -22,10 +22,10 @@ WIDTH, LANES = 32, 5
 Results = dict[str, torch.Tensor]
 
 
-def mixer(kind: str, phase: str = "rotation", conv: int = 4) -> nn.Module:
+def mixer(kind: str, phase: str = "rotation", conv: int = 4, width: int = WIDTH) -> nn.Module:
     """A mixer in float32 with random numbers where it starts at zero."""
     torch.manual_seed(0)
-    config = tiny_config("h2q", **{"attention.phase": phase, "conv": conv})
+    config = tiny_config("h2q", **{"attention.phase": phase, "conv": conv, "width": width})
     found = MIXERS[kind](config, StructureBank(StructureConfig()))
     for weight in found.parameters():
         if not weight.detach().any():
@@ -74,6 +74,15 @@ def test_other_taps_equal_their_definition(conv: int) -> None:
     part = mixer("attention", conv=conv)
     x, weight = torch.randn(LANES, 9, WIDTH), torch.randn(LANES, 9, WIDTH)
     state = part.zeros(LANES)  # type: ignore[operator]
+    alike(run(part, x, state, None, weight), run(part, x.double(), state, None, weight))
+
+
+@pytest.mark.parametrize("kind", ["delta", "attention"])
+@pytest.mark.parametrize("width", [64, 128])
+def test_heads_of_known_size_equal_their_definition(kind: str, width: int) -> None:
+    part = mixer(kind, width=width)
+    x, weight = torch.randn(LANES, 20, width), torch.randn(LANES, 20, width)
+    state = map_tree(lambda s: torch.randn_like(s) if s.is_floating_point() else s + 9, part.zeros(LANES))  # type: ignore[operator]
     alike(run(part, x, state, None, weight), run(part, x.double(), state, None, weight))
 
 

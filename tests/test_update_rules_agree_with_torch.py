@@ -1,9 +1,11 @@
 """Our update rules against torch's own optimizers, and the second-moment ramp."""
 
+from itertools import chain
+
 import pytest
 import torch
 
-from h2q.optim.adamw import ramp, update, update_rows
+from h2q.optim.adamw import advance, advance_foreach, advance_rows, ramp, update, update_rows
 
 BETA1, BETA2, RATE = 0.9, 0.99, 0.05
 
@@ -76,3 +78,38 @@ def test_the_ramp_rises_to_its_limit() -> None:
     assert values == sorted(values)
     assert values[-1] == 0.9995
     assert values[2] == pytest.approx(1 - 10**-0.8)
+
+
+def test_the_compiled_pass_equals_its_definition() -> None:
+    pytest.importorskip("numba")
+    torch.manual_seed(0)
+    shapes, rates = [(70, 90), (3,), (), (5000,)], [0.1, 0.02, 0.1, 0.5]
+    fast = [[torch.randn(shape) for shape in shapes] for _ in range(3)]
+    fast[2] = [x.square() for x in fast[2]]
+    slow = [[x.double() for x in part] for part in fast]
+    for step in range(1, 6):
+        gradients = [torch.randn(shape) for shape in shapes]
+        gradients[0] = gradients[0].T.contiguous().T
+        rules = {"share": 0.3, "step": step, "beta1": BETA1, "beta2": ramp(step, BETA2), "eps": 1e-10, "decay": 0.1}
+        change = advance(fast[0], gradients, fast[1], fast[2], rates, **rules)  # type: ignore[arg-type]
+        want = advance_foreach(slow[0], [g.double() for g in gradients], slow[1], slow[2], rates, **rules)
+        assert change == pytest.approx(want, rel=1e-4)
+    for mine, theirs in zip(chain(*fast), chain(*slow), strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_rows_equal_their_definition() -> None:
+    pytest.importorskip("numba")
+    torch.manual_seed(0)
+    fast = [torch.randn(9, 5), torch.randn(9, 5), torch.rand(9, 5)]
+    slow, untouched = [x.double() for x in fast], fast[0][8].clone()
+    for step in range(1, 6):
+        rows, values = torch.randint(0, 8, (20,)), torch.randn(20, 5)
+        for parts, kind in ((fast, torch.float32), (slow, torch.float64)):
+            gradient = torch.sparse_coo_tensor(rows[None], values.to(kind), (9, 5), check_invariants=True)
+            advance_rows(
+                parts[0], gradient, parts[1], parts[2], step=step, rate=RATE, beta1=BETA1, beta2=BETA2, eps=1e-10
+            )
+    for mine, theirs in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-4, atol=1e-5)
+    assert torch.equal(fast[0][8], untouched)

@@ -34,6 +34,8 @@ class Streams(NamedTuple):
     form_back: Fill
     spin: Fill
     spin_back: Fill
+    solve: Fill
+    solve_back: Fill
 
 
 @functools.cache
@@ -45,9 +47,10 @@ def compiled_streams() -> Streams | None:
     from h2q.kernels.cpu_form import form, form_back
     from h2q.kernels.cpu_heads import place, place_back, soften, soften_back
     from h2q.kernels.cpu_phase import spin, spin_back
+    from h2q.kernels.cpu_solve import solve, solve_back
 
     norms, heads = (conv, conv_back, rms, rms_back), (place, place_back, soften, soften_back)
-    return Streams(*norms, *heads, form, form_back, spin, spin_back)
+    return Streams(*norms, *heads, form, form_back, spin, spin_back, solve, solve_back)
 
 
 def streams(*tensors: Tensor) -> Streams | None:

@@ -9,6 +9,12 @@ first step remembers only itself. With a constant b2 and the usual correction th
 the tests; `update_rows` with constant betas is torch.optim.SparseAdam.
 """
 
+import functools
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,3 +70,101 @@ def update_rows(
     m[rows], v[rows] = part_m, part_v
     size = (part_v / correction2).sqrt_().add_(eps)
     weight.index_add_(0, rows, part_m / size, alpha=-rate / (1.0 - beta1**step))
+
+
+@functools.cache
+def found_fused() -> Any:
+    """The compiled passes, None without numba."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    from h2q.optim import fused
+
+    return fused
+
+
+def fused_for(tensors: Sequence[Tensor]) -> Any:
+    """The compiled passes for these tensors: None where one is not float32 on a CPU."""
+    if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors):
+        return None
+    return found_fused()
+
+
+def advance(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    m: list[Tensor],
+    v: list[Tensor],
+    rates: list[float],
+    *,
+    share: float,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+) -> float:
+    """One `update` of tensors with rates of their own by their gradients times share; the norm of the change."""
+    fused = fused_for([*weights, *gradients])
+    if fused is None or not all(w.is_contiguous() for w in weights):
+        return advance_foreach(
+            weights, gradients, m, v, rates, share=share, step=step, beta1=beta1, beta2=beta2, eps=eps, decay=decay
+        )
+    total = 0.0
+    for parts in zip(weights, gradients, m, v, rates, strict=True):
+        w, g, first, second = (flat(x) for x in parts[:4])
+        pace = parts[4] / (1.0 - beta1**step)
+        numbers = (share, 1.0 - beta1, beta2, 1.0, eps, 1.0 - parts[4] * decay, pace)
+        total += fused.adam(w, g, first, second, *map(np.float32, numbers))
+    return float(total**0.5)
+
+
+def flat(x: Tensor) -> Any:
+    """The numbers of a tensor in one row; of its own memory where that is in order."""
+    return x.detach().contiguous().view(-1).numpy()
+
+
+def advance_foreach(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    m: list[Tensor],
+    v: list[Tensor],
+    rates: list[float],
+    *,
+    share: float,
+    **rules: Any,
+) -> float:
+    """The same in plain torch, its definition."""
+    if share != 1.0:
+        gradients = list(torch._foreach_mul(gradients, share))
+    before = [w.clone() for w in weights]
+    for rate in sorted(set(rates)):
+        index = [i for i, own in enumerate(rates) if own == rate]
+        update(*([part[i] for i in index] for part in (weights, gradients, m, v)), rate=rate, **rules)
+    torch._foreach_sub_(before, weights)
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))))
+
+
+def advance_rows(
+    weight: Tensor,
+    gradient: Tensor,
+    m: Tensor,
+    v: Tensor,
+    *,
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """`update_rows` by a sparse gradient, whose rows may come more than once."""
+    fused = fused_for([weight, gradient])
+    if fused is None or not weight.is_contiguous():
+        found = gradient.coalesce()
+        rows, values = found.indices()[0], found.values()
+        update_rows(weight, rows, values, m, v, step=step, rate=rate, beta1=beta1, beta2=beta2, eps=eps)
+        return
+    rows, values = gradient._indices()[0].contiguous(), gradient._values().contiguous()
+    order = torch.argsort(rows, stable=True)
+    given = [x.detach().numpy() for x in (weight, rows, order, values, m, v)]
+    numbers = (1.0 - beta1, beta2, 1.0, eps, rate / (1.0 - beta1**step))
+    fused.adam_rows(*given, *map(np.float32, numbers))

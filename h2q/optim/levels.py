@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from h2q.optim.adamw import ramp, update, update_rows
+from h2q.optim.adamw import advance, advance_rows, ramp
 
 
 class Entry(NamedTuple):
@@ -73,27 +73,20 @@ class Level:
         rules = self.rules
         self.steps += 1
         self.norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
-        if self.norm > rules.clip:
-            torch._foreach_mul_(gradients, rules.clip / self.norm)
-        beta2 = ramp(self.steps, rules.beta2_max)
-        before = [e.weight.detach().clone() for e in self.entries]
-        for rate in sorted({e.rate for e in self.entries}):
-            index = [i for i, e in enumerate(self.entries) if e.rate == rate]
-            update(
-                [self.entries[i].weight.data for i in index],
-                [gradients[i] for i in index],
-                [self.m[i] for i in index],
-                [self.v[i] for i in index],
-                step=self.steps,
-                rate=rate * scale,
-                beta1=rules.beta1,
-                beta2=beta2,
-                eps=rules.eps,
-                decay=rules.decay,
-            )
-        torch._foreach_sub_(before, [e.weight.detach() for e in self.entries])
-        count = sum(e.weight.numel() for e in self.entries)
-        self.delta = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))) / math.sqrt(count)
+        change = advance(
+            [e.weight.data for e in self.entries],
+            gradients,
+            self.m,
+            self.v,
+            [e.rate * scale for e in self.entries],
+            share=rules.clip / self.norm if self.norm > rules.clip else 1.0,
+            step=self.steps,
+            beta1=rules.beta1,
+            beta2=ramp(self.steps, rules.beta2_max),
+            eps=rules.eps,
+            decay=rules.decay,
+        )
+        self.delta = change / math.sqrt(sum(e.weight.numel() for e in self.entries))
 
     def tensors(self) -> dict[str, Tensor]:
         """Moments and accumulators by parameter name."""
@@ -125,7 +118,7 @@ class Levels:
     def finite(self) -> bool:
         """Whether every gradient of this micro-batch is finite: one number read from the device."""
         dense = [e.weight.grad for level in self.levels for e in level.entries if e.weight.grad is not None]
-        sparse = [e.weight.grad.coalesce().values() for e in self.tables if e.weight.grad is not None]
+        sparse = [e.weight.grad._values() for e in self.tables if e.weight.grad is not None]
         return bool(torch.isfinite(torch.stack(torch._foreach_norm([*dense, *sparse])).sum()))
 
     def step(self, scale: Mapping[str, float]) -> None:
@@ -143,11 +136,9 @@ class Levels:
         for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
             if entry.weight.grad is None:
                 continue
-            found = entry.weight.grad.coalesce()
-            update_rows(
+            advance_rows(
                 entry.weight.data,
-                found.indices()[0],
-                found.values(),
+                entry.weight.grad,
                 m,
                 v,
                 step=self.steps,

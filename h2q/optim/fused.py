@@ -1,0 +1,92 @@
+"""Adam, compiled: float32 on a CPU; moments, weights and the size of the change in one pass, gradients clipped.
+
+Works on flat arrays, on one thread: for these few numbers a second would not have woken up. Defined by the foreach
+passes of `h2q.optim.adamw`, which also serve other devices and precisions.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Reals = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+F = TypeVar("F", bound=Callable[..., Any])
+
+njit = importlib.import_module("numba").njit
+PIECE = 4096
+"""So many squares are added up in float32; the sums of pieces in float64."""
+
+
+def pass_over(function: F) -> F:
+    """Compiled so that loops become vector instructions."""
+    return cast(F, njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})(function))
+
+
+@pass_over
+def adam(
+    w: Reals,
+    g: Reals,
+    m: Reals,
+    v: Reals,
+    clip: Any,
+    lean1: Any,
+    beta2: Any,
+    shrink: Any,
+    eps: Any,
+    kept: Any,
+    rate: Any,
+) -> float:
+    """One step in place of w (N); returns the sum of squares of the change. All numbers are float32.
+
+    clip multiplies g; lean1 is 1 - beta1; shrink divides sqrt v for correction; kept multiplies w: weight decay.
+    """
+    total = 0.0
+    lean2 = np.float32(1.0) - beta2
+    for start in range(0, w.shape[0], PIECE):
+        stop, part = min(start + PIECE, w.shape[0]), np.float32(0.0)
+        ws, gs, ms, vs = w[start:stop], g[start:stop], m[start:stop], v[start:stop]
+        for i in range(ws.shape[0]):
+            slope = gs[i] * clip
+            first = ms[i] + lean1 * (slope - ms[i])
+            second = vs[i] * beta2 + lean2 * slope * slope
+            after = ws[i] * kept - rate * first / (np.sqrt(second) * shrink + eps)
+            change = after - ws[i]
+            part += change * change
+            ms[i], vs[i], ws[i] = first, second, after
+        total += float(part)
+    return total
+
+
+@pass_over
+def adam_rows(
+    w: Reals,
+    rows: Ints,
+    order: Ints,
+    g: Reals,
+    m: Reals,
+    v: Reals,
+    lean1: Any,
+    beta2: Any,
+    shrink: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """The same for touched rows of w (N, e) only: rows (k) with repeats, order sorts them stably, g (k, e)."""
+    slope = np.empty(w.shape[1], np.float32)
+    lean2, at = np.float32(1.0) - beta2, 0
+    while at < order.shape[0]:
+        row = rows[order[at]]
+        slope[:] = np.float32(0.0)
+        while at < order.shape[0] and rows[order[at]] == row:
+            came = g[order[at]]
+            for i in range(slope.shape[0]):
+                slope[i] += came[i]
+            at += 1
+        ws, ms, vs = w[row], m[row], v[row]
+        for i in range(slope.shape[0]):
+            ms[i] += lean1 * (slope[i] - ms[i])
+            vs[i] = vs[i] * beta2 + lean2 * slope[i] * slope[i]
+            ws[i] -= rate * ms[i] / (np.sqrt(vs[i]) * shrink + eps)
