@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
         return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     verb = arguments[0] if named else "train"
-    # Idle torch threads wait a few microseconds for the next product, then sleep. Spinning on cost two thirds of the speed
-    # with one of two cores taken; sleeping at once cost a third with both free.
+    # Idle torch threads wait a few microseconds for more work, then sleep: spinning on cost two thirds of the speed with
+    # one of two cores taken, sleeping at once a third with both free.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from h2q.commands.arguments import guarded, load
 
