@@ -47,9 +47,8 @@ def main(arguments: list[str]) -> int:
         return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     verb = arguments[0] if named else "train"
-    # Idle torch threads wait a few microseconds for more work, then sleep: spinning on cost two thirds of the speed with
-    # one of two cores taken, sleeping at once a third with both free.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Idle torch threads must sleep, not spin: with one of two cores taken, spinning cost two thirds of the speed.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from h2q.commands.arguments import guarded, load
 
     return guarded(lambda: load(verb, [*VERBS], HIDDEN).main(arguments[1:] if named else arguments))

@@ -61,7 +61,7 @@ def start_engine(run: Run, order: Order, linger: float) -> "subprocess.Popen[byt
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={"GOMP_SPINCOUNT": "2000", **os.environ, "H2Q_SOURCES": json.dumps(order.sources)},
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, "H2Q_SOURCES": json.dumps(order.sources)},
         )
     except OSError as error:
         raise Refusal(f"The engine cannot be started: {error.strerror}.") from None
