@@ -11,6 +11,7 @@ from h2q.attention import QuaternionAttention
 from h2q.block import MIXERS
 from h2q.config import StructureConfig
 from h2q.continuum import Continuum
+from h2q.kernels import streams as switch
 from h2q.kernels.streams import streams
 from h2q.layers import Norm
 from h2q.state import leaves, map_tree
@@ -102,7 +103,8 @@ def test_norm_equals_torch(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["delta", "attention"])
-def test_threads_change_no_bit(kind: str) -> None:
+def test_threads_change_no_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "ALONE", 1)  # else work as small as this stays with its thread
     part, before = mixer(kind), torch.get_num_threads()
     state, x, weight = part.zeros(LANES), torch.randn(LANES, 20, WIDTH), torch.randn(LANES, 20, WIDTH)  # type: ignore[operator]
     try:

@@ -27,17 +27,17 @@ class Setting(NamedTuple):
 class OptimConfig:
     """AdamW with per-role rates (learning.md 8). A rate is that of a width-128 model; the schedule scales it."""
 
-    matrix: float = 5e-3
+    matrix: float = 2.5e-3
     """Linear maps and their B factors; scaled by 128 / inputs."""
     bank: float = 1e-3
     """The shared quaternion patterns A."""
-    embedding: float = 1e-2
+    embedding: float = 5e-3
     """Byte embedding."""
     ngram: float = 3e-2
     """Hashed n-gram rows, moved only when touched."""
-    head: float = 1e-2
+    head: float = 5e-3
     """Output head and its bias."""
-    gain: float = 1e-2
+    gain: float = 5e-3
     """Norms, gates, convolutions, decays, scales."""
     scale: float = 1e-3
     """Residual multipliers."""
