@@ -205,3 +205,8 @@ def one_of(word: str, known: Sequence[str], what: str) -> str:
     if word not in known:
         raise Refusal(f"There is no {what} {word!r}{nearest(word, list(known))} Known: {', '.join(known)}.")
     return word
+
+
+def processors() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

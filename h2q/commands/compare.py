@@ -22,6 +22,7 @@ from h2q.commands.arguments import (
     gather_config,
     need_torch,
     one_of,
+    processors,
     size,
     tell,
 )
@@ -63,7 +64,7 @@ def parser() -> Parser:
     )
     found.add_argument("--seeds", type=size, default=1, metavar="N", help="so many seeds from --seed on (1)")
     add_settings(found)
-    found.add_argument("--threads", type=size, metavar="N", help="CPU threads (what torch takes)")
+    found.add_argument("--threads", type=size, metavar="N", help="CPU threads (what pays)")
     found.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     return found
 
@@ -149,14 +150,11 @@ def compressed(lanes: Any, as_json: bool) -> Iterator[dict[str, Any]]:
 
 def learned(lanes: Any, parts: Sequence[str], cases: Sequence[Case], as_json: bool) -> Iterator[dict[str, Any]]:
     """What each case makes of the bytes, part by part."""
-    import torch
-
     from h2q.probe.compare import Comparison, end
 
     comparison = Comparison(lanes, lambda label: bar(label, lanes.total))
-    threads = torch.get_num_threads()
     for case in cases:
-        config = with_threads(case.config, case.config.train.threads or threads)
+        config = with_threads(case.config, processors())
         passes = {part: comparison.measure(part, config, f"{part}, {case.label()}") for part in parts}
         found = end(config, passes, lanes) | ({"vary": case.vary} if case.vary else {})
         publish(found, as_json)

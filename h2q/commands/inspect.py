@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from h2q.commands.arguments import Parser, Refusal, need_torch, tell
+from h2q.commands.arguments import Parser, Refusal, need_torch, processors, tell
 from h2q.settings import flat
 from h2q.train.config import RunConfig, run_from_dict, run_to_dict
 from h2q.train.order import Order
@@ -172,11 +172,10 @@ def system() -> dict[str, Any]:
 
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "python": sys.version.split()[0],
         "system": platform.platform(),
-        "cores": cores,
+        "cores": processors(),
         "memory": f"{memory / 1e9:.1f} GB",
         "cuda": ", ".join(cuda) or "none",
         "packages": {name: installed(name) for name in PACKAGES},

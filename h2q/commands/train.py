@@ -23,6 +23,7 @@ from h2q.commands.arguments import (
     command_line,
     gather_config,
     positive,
+    processors,
     size,
     tell,
 )
@@ -114,7 +115,7 @@ def begun(args: argparse.Namespace) -> tuple[Run, Order]:
     if (runs_folder() / name).exists():
         raise taken(name)
     check_sources(args.sources, tell)
-    config = with_threads(config, config.train.threads or processors())
+    config = with_threads(config, processors())
     sources = tuple(absolute(source) for source in args.sources)
     order = Order(config, sources, limits(args), args.learn == "on", choose_device(args.device))
     return Run.create(name, order.document() | {"versions": versions()}), order
@@ -202,11 +203,6 @@ def choose_device(asked: str | None) -> str:
     if asked == "cuda":
         raise Refusal("There is no CUDA device here that torch can use; leave --device cuda out.")
     return "cpu"
-
-
-def processors() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -71,6 +71,8 @@ class OptimConfig:
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
+BYTES_A_THREAD = 1024
+"""Of a micro-batch: with less to do, threads cost more to wake than they help."""
 LANES = {"tiny": 24, "large": 64, "microstream": 24}
 """Lanes of the presets that are not for learning the most from each byte on two cores: fewer lanes take more steps over
 the same bytes and remember more recently, more lanes read faster."""
@@ -86,7 +88,7 @@ class TrainConfig:
     """Bytes a lane yields per micro-batch; one optimizer step each."""
     seed: int = 0
     threads: int = 0
-    """CPU threads; 0 takes what the machine has and stores it in the run."""
+    """CPU threads; 0 takes what pays on this machine (one for each BYTES_A_THREAD a step) and stores it in the run."""
     core_weight: float = 0.5
     """Weight of the core's own code length beside the mixed one in the objective."""
     save_minutes: float = 5.0
@@ -153,6 +155,7 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
     return RunConfig(str(values["preset"]), model, train, dict(values.get("origins", {})))
 
 
-def with_threads(config: RunConfig, threads: int) -> RunConfig:
-    """The same run with its thread count fixed, as run.json stores it."""
-    return with_fields(config, train=with_fields(config.train, threads=threads))
+def with_threads(config: RunConfig, processors: int) -> RunConfig:
+    """The same run with its thread count fixed, as run.json stores it: what was asked for, or what pays."""
+    paying = max(1, min(processors, config.train.lanes * config.train.chunk // BYTES_A_THREAD))
+    return with_fields(config, train=with_fields(config.train, threads=config.train.threads or paying))
