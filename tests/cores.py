@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from h2q.config import ModelConfig, preset
+from h2q.config import ModelConfig
 from h2q.model import H2Q
+from h2q.presets import preset
 from h2q.settings import replace
 from h2q.state import State, map_tree
 

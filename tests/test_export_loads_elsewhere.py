@@ -24,8 +24,9 @@ from checkpoints.export import core, export
 from checkpoints.format import CheckpointError
 from checkpoints.store import Saved, load, save
 from h2q import recall
-from h2q.config import ModelConfig, preset
+from h2q.config import ModelConfig
 from h2q.model import H2Q, observe
+from h2q.presets import preset
 from h2q.settings import replace, to_dict
 
 CORES = ["h2q", "transformer", "reversible"]

@@ -43,6 +43,7 @@ FORBIDDEN = {
 }
 TORCH_FREE = (
     "h2q.config",
+    "h2q.presets",
     "h2q.recall_config",
     "h2q.train.config",
     "h2q.train.order",

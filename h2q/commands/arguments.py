@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from h2q.config import PRESETS
+from h2q.presets import PRESETS
 from h2q.settings import ConfigError, flat, nearest
 from h2q.train.config import RunConfig, Setting, is_training, resolve
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     old = read_report(args.compare) if args.compare else None
     if args.rounds < 1 or args.threads < 0:
         raise Refusal("--rounds must be 1 or more and --threads 0 or more.")
-    from h2q.config import preset
+    from h2q.presets import preset
 
     preset(args.preset)
     need_torch()

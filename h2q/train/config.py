@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from dataclasses import replace as with_fields
 from typing import Any, NamedTuple
 
-from h2q.config import ModelConfig, preset
+from h2q.config import ModelConfig
+from h2q.presets import preset
 from h2q.settings import ConfigError, flat, nearest, replace, require, to_dict
 
 
