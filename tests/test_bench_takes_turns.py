@@ -19,8 +19,8 @@ def contenders() -> list[speed.Contender]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bench with runs of milliseconds."""
-    monkeypatch.setattr(speed, "forms", lambda preset: contenders())
-    monkeypatch.setattr(speed, "presets", contenders)
+    monkeypatch.setattr(speed, "forms", lambda preset, cores: contenders())
+    monkeypatch.setattr(speed, "presets", lambda cores: contenders())
 
 
 def test_every_contender_is_timed_each_round() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from h2q.commands.arguments import Parser, Refusal, need_torch, tell
+from h2q.commands.arguments import Parser, Refusal, need_torch, processors, tell
 
 EXAMPLES = (
     "bench                         about three minutes on two cores",
@@ -27,7 +27,9 @@ def parser() -> Parser:
     found.add_argument("--compare", metavar="OLD.json", help="an earlier report to hold this one against")
     found.add_argument("--rounds", type=int, default=5, help="timed steps of each contender")
     found.add_argument("--preset", default="microstream", help="preset whose forms are raced")
-    found.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes what the machine has")
+    found.add_argument(
+        "--threads", type=int, default=0, help="most CPU threads a contender may take; 0 is all there are"
+    )
     return found
 
 
@@ -44,21 +46,20 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from h2q.probe.speed import forms, presets, race, ratio
-    from h2q.threads import settle
 
-    settle(args.threads)
-    structure = race(forms(args.preset), args.rounds, tell)
+    cores = args.threads or processors()
+    structure = race(forms(args.preset, cores), args.rounds, tell)
     report: dict[str, Any] = {
         "event": "end",
         "preset": args.preset,
         "forms": {name: figures(found) for name, found in structure.items()},
         "bank_over_factors": round(ratio(structure, "bank", "factors"), 2),
         "bank_over_einsum": round(ratio(structure, "bank", "einsum"), 2),
-        "presets": {name: figures(found) for name, found in race(presets(), 3 * args.rounds, tell).items()},
+        "presets": {name: figures(found) for name, found in race(presets(cores), 3 * args.rounds, tell).items()},
         "machine": {
             "system": platform.system(),
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
+            "threads": cores,
             "torch": torch.__version__,
         },
     }

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from h2q.train.config import RunConfig, Setting, resolve
+from h2q.threads import settle
+from h2q.train.config import RunConfig, Setting, resolve, with_threads
 from h2q.train.trainer import Trainer
 from stream.lanes import Batch, open_lanes
 
@@ -20,20 +21,21 @@ PRESETS = ("tiny", "small")
 
 
 class Contender(NamedTuple):
-    """A name and the run it stands for."""
+    """A name and the run it stands for, its threads fixed."""
 
     name: str
     config: RunConfig
 
 
-def forms(preset: str) -> list[Contender]:
+def forms(preset: str, processors: int) -> list[Contender]:
     """The same preset with its maps formed once a step, contracted twice a map, and as the prototype did it."""
-    return [Contender(form, resolve(preset, None, [Setting("structure.form", form, "bench")])) for form in FORMS]
+    runs = {form: resolve(preset, None, [Setting("structure.form", form, "bench")]) for form in FORMS}
+    return [Contender(form, with_threads(run, processors)) for form, run in runs.items()]
 
 
-def presets() -> list[Contender]:
+def presets(processors: int) -> list[Contender]:
     """The sizes for a CPU."""
-    return [Contender(name, resolve(name)) for name in PRESETS]
+    return [Contender(name, with_threads(resolve(name), processors)) for name in PRESETS]
 
 
 def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
@@ -45,12 +47,13 @@ def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
 
 def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """Seconds of `rounds` steps of each, in turn after one step of warm-up, and bytes per second at the median."""
-    drivers = [(one.name, Trainer(one.config, one.config.train.lanes), text(one.config, warn)) for one in contenders]
-    seconds: dict[str, list[float]] = {name: [] for name, _, _ in drivers}
+    drivers = [(one, Trainer(one.config, one.config.train.lanes), text(one.config, warn)) for one in contenders]
+    seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     read: dict[str, int] = {}
     for turn in range(rounds + 1):
-        for name, trainer, reading in drivers:
+        for (name, config), trainer, reading in drivers:
             batch = next(reading)
+            settle(config.train.threads)
             began = time.perf_counter()
             trainer.step(batch)
             if turn:
