@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.kernels.reference_successors import NOTHING, RUN, SLOT
 from h2q.kernels.successors import kernels
 from h2q.layers import Role
 from h2q.structure import HamiltonLinear, StructureBank
 
-KEPT = 3
-"""Successors a slot keeps."""
+KEPT = RUN
+"""Successors a slot keeps: what stands in it before the run."""
 REACH = 32
 """Symbols a context may look back, the last one included."""
-NOTHING = 256
 RUNS = (1, 2, 3, 4, 6, 10, 15)
 """Smallest run of each class above 0."""
 PLANS = {
@@ -58,7 +58,7 @@ class Successors(nn.Module):
         self.register_buffer("plan", torch.tensor([PLANS[name] for name in part.contexts]), persistent=False)
         self.register_buffer("runs", torch.tensor(RUNS), persistent=False)
         count, dim = len(part.contexts), part.dim
-        self.register_buffer("table", torch.zeros(count, 1 << part.rows_log2, KEPT + 3, dtype=torch.uint8))
+        self.register_buffer("table", torch.zeros(count, 1 << part.rows_log2, SLOT, dtype=torch.uint8))
         self.values = nn.Parameter(torch.randn(NOTHING + 1, dim))
         self.place = nn.Parameter(torch.zeros(count * KEPT, dim))
         self.join = HamiltonLinear(bank, dim, config.width)

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from h2q.kernels.reference_successors import CHECK, SLOT
+from h2q.config import SUCCESSOR_CONTEXTS
+from h2q.kernels.reference_successors import CHECK, NOTHING, SLOT
 from h2q.kernels.successors import DEFINITION, compiled
 from h2q.probe.bits import score_frozen
 from h2q.settings import ConfigError
-from h2q.successors import KEPT, NOTHING, PLANS, REACH, RUNS, Successors
+from h2q.successors import KEPT, PLANS, REACH, RUNS, Successors
 from tests.cores import build, fresh, tiny_config
 from tests.lessons import batches, prose, trainer
 
@@ -67,8 +68,12 @@ def test_a_run_is_counted_until_something_else_follows() -> None:
     assert classes(b"aca")[0] == 1
 
 
-@pytest.mark.skipif(compiled() is None, reason="needs numba")
+def test_every_context_that_may_be_named_has_a_plan() -> None:
+    assert set(SUCCESSOR_CONTEXTS) == set(PLANS)
+
+
 def test_compiled_kernels_equal_their_definition() -> None:
+    pytest.importorskip("numba")
     fast = compiled()
     assert fast is not None
     dice = torch.Generator().manual_seed(0)

@@ -57,7 +57,7 @@ def _about(seen: Seen) -> list[str]:
     where = [words(start, "device")] if start.get("device") else []
     threads = number(start, "threads")
     if where and threads:
-        where = [f"{where[0]} {threads:.0f} threads"]
+        where = [f"{where[0]} {threads:.0f} thread{'s' * (threads != 1)}"]
     return [f"run {seen.run}", words(start, "preset"), f"{words(start, 'core')} core {params}", shape, *where]
 
 

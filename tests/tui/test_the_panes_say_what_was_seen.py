@@ -89,3 +89,9 @@ def test_units_are_always_there_and_unknown_is_a_dash() -> None:
     assert [units.age(n) for n in (None, 0.2, 40.0, 720.0)] == ["not yet", "just now", "40 s ago", "12 min ago"]
     assert [units.clock(761.0), units.short_clock(761.0), units.short_clock(3723.0)] == ["00:12:41", "12:41", "1:02:03"]
     assert [units.figure(0.2118), units.figure(3.42), units.figure(1.2e-5)] == ["0.212", "3.42", "1.2e-5"]
+
+
+def test_one_thread_is_one_thread() -> None:
+    for count, text in ((1, "cpu 1 thread "), (2, "cpu 2 threads ")):
+        seen = seen_after({"event": "start", "run": "calm-river", "device": "cpu", "threads": count})
+        assert text in words(panes.head(seen, "learning", 120))
