@@ -13,27 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
-from h2q.structure import HamiltonLinear, StructureBank
+from h2q.structure import HamiltonLinear, StructureBank, abreast, summed
 
 
 class Level(nn.Module):
-    """One memory with its own update period: x (B, T, D) -> W1 act(W2 x)."""
+    """One memory with its own update period: x (B, T, D) -> down act(up x)."""
 
-    def __init__(self, bank: StructureBank, width: int, hidden: int, period: int, activation: str) -> None:
+    def __init__(self, bank: StructureBank, width: int, hidden: int, period: int) -> None:
         super().__init__()
-        self.period, self.activation = period, activation
+        self.period = period
         self.up = HamiltonLinear(bank, width, hidden)
         self.down = HamiltonLinear(bank, hidden, width, zero=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The level's contribution, to be added to the others'."""
-        h = self.up(x)
-        if self.activation == "relu2":
-            h = SquaredReLU.apply(h)  # type: ignore[no-untyped-call]
-        else:
-            h = F.silu(h)
-        y: Tensor = self.down(h)
-        return y
 
 
 class SquaredReLU(torch.autograd.Function):
@@ -55,17 +45,20 @@ class SquaredReLU(torch.autograd.Function):
 
 
 class Continuum(nn.Module):
-    """The levels of one block, summed."""
+    """The levels of one block, summed: computed side by side as one map up and one map down."""
 
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()
         part = config.continuum
+        self.activation, self.shared = part.activation, (bank,)
         self.levels = nn.ModuleList(
-            Level(bank, config.inner, hidden, period, part.activation)
+            Level(bank, config.inner, hidden, period)
             for hidden, period in zip(config.level_widths(), part.periods, strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D), already normed -> (B, T, D)."""
-        y: Tensor = sum(level(x) for level in self.levels)
-        return y
+        bank, levels = self.shared[0], [level for level in self.levels if isinstance(level, Level)]
+        h = bank.transform(x, abreast([level.up for level in levels]))
+        h = SquaredReLU.apply(h) if self.activation == "relu2" else F.silu(h)  # type: ignore[no-untyped-call]
+        return bank.transform(h, summed([level.down for level in levels]))

@@ -12,6 +12,7 @@ unstructured W. All but `dense` are the same function of the same parameters.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,6 +48,22 @@ class StructureBank(nn.Module):
     def blocks(self) -> Tensor:
         """H(A_r), (R, a, a)."""
         return hamilton_block(self.A)
+
+    def form(self, B: Tensor) -> Tensor:
+        """W (P a b_out, a b_in) of a map's factors."""
+        if streams(self.A, B) is None:
+            return form_weight(self.blocks(), B)
+        W: Tensor = StreamedWeight.apply(self.A, B)  # type: ignore[no-untyped-call]
+        return W
+
+    def transform(self, x: Tensor, own: Tensor) -> Tensor:
+        """W x by what a map owns, in the configured form: its factors B, or W itself where it is dense."""
+        if self.config.form == "dense":
+            return F.linear(x, own)
+        if self.config.form == "bank":
+            return F.linear(x, self.form(own))
+        apply = contract if self.config.form == "factors" else contract_einsum
+        return apply(x, self.blocks(), own)
 
     def gram_penalty(self) -> Tensor:
         """How far {A_r} is from orthogonal with its starting scale; only their span matters, so this costs nothing."""
@@ -150,20 +167,11 @@ class HamiltonLinear(nn.Module):
 
     def weight(self) -> Tensor:
         """The matrix W (parts * outputs, inputs)."""
-        if self.form == "dense":
-            return self.W
-        bank = self.shared[0]
-        if streams(bank.A, self.B) is None:
-            return form_weight(bank.blocks(), self.B)
-        W: Tensor = StreamedWeight.apply(bank.A, self.B)  # type: ignore[no-untyped-call]
-        return W
+        return self.W if self.form == "dense" else self.shared[0].form(self.B)
 
     def forward(self, x: Tensor) -> Tensor:
         """W x, in the configured form."""
-        if self.form in ("bank", "dense"):
-            return F.linear(x, self.weight())
-        apply = contract if self.form == "factors" else contract_einsum
-        return apply(x, self.shared[0].blocks(), self.B)
+        return self.shared[0].transform(x, self.W if self.form == "dense" else self.B)
 
     def apart(self, x: Tensor, *counts: int) -> list[Tensor]:
         """The same in groups of so many parts, each contiguous where W is formed: for those that part ways next."""
@@ -171,6 +179,18 @@ class HamiltonLinear(nn.Module):
         if self.form in ("bank", "dense"):
             return [F.linear(x, W) for W in torch.split(self.weight(), sizes)]
         return list(torch.split(self(x), sizes, -1))
+
+
+def abreast(maps: Sequence[HamiltonLinear]) -> Tensor:
+    """What maps of one input own, as one map whose outputs are theirs: each of the a rows of blocks theirs in turn."""
+    first = maps[0]
+    return torch.cat([m.W for m in maps]) if first.form == "dense" else torch.cat([m.B for m in maps], 2)
+
+
+def summed(maps: Sequence[HamiltonLinear]) -> Tensor:
+    """What maps of one output own, as one map from inputs in the order of `abreast`: it adds up what they give."""
+    first = maps[0]
+    return torch.cat([m.W for m in maps], 1) if first.form == "dense" else torch.cat([m.B for m in maps], 3)
 
 
 def start_factors(B: Tensor) -> None:

@@ -3,15 +3,52 @@
 On a CPU torch offers two routines for float32 products. The one behind "medium" (oneDNN) was 2.3 times faster than the
 default here, equal to seven digits; on processors with matrix units for bfloat16 it may round the factors to that type
 and still add up in float32. Products in other types, and on a GPU, are not touched by what a CPU run asks for.
+
+`together` runs a few large jobs side by side. A micro-batch of a few hundred bytes is hundreds of operations too small
+to be divided one by one: waking a second thread for each costs more than it helps.
 """
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
 from h2q.kernels.memory import keep_freed_memory
 
+T = TypeVar("T")
+
 
 def settle(threads: int) -> None:
-    """Take this many threads (0: what torch would take), the fast float32 products, and keep memory once taken."""
-    torch.set_num_threads(threads or torch.get_num_threads())
+    """Take this many threads an operation, the fast float32 products, and keep memory once taken."""
+    torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
     keep_freed_memory()
+
+
+@functools.cache
+def helpers(count: int) -> ThreadPoolExecutor:
+    """Threads that work beside the caller."""
+    return ThreadPoolExecutor(count, "together")
+
+
+def together(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """What each job gives, in order: the first runs here, the rest beside it, each on as many threads as this one."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    threads = torch.get_num_threads()
+
+    def beside(job: Callable[[], T]) -> T:
+        torch.set_num_threads(threads)  # a thread counts for itself
+        return job()
+
+    rest = [helpers(len(jobs) - 1).submit(beside, job) for job in jobs[1:]]
+    try:
+        first = jobs[0]()
+    finally:  # nobody may still be at work on what the caller cleans up
+        errors = [one.exception() for one in rest]
+    for error in errors:
+        if error is not None:
+            raise error
+    return [first, *(one.result() for one in rest)]

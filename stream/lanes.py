@@ -24,10 +24,11 @@ import numpy.typing as npt
 from stream import cursor as position
 from stream import gather, standing
 from stream.live import ChatLane, LiveLane, Piece, Waker
+from stream.pace import Pace
 from stream.source import Source, SourceError
 from stream.tape import Draw, Place, Tape, TapeLanes
 
-__all__ = ["Batch", "Lanes", "Place", "SourceError", "check_sources", "open_lanes"]
+__all__ = ["Batch", "Lanes", "Pace", "Place", "SourceError", "check_sources", "open_lanes"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,13 @@ class Lanes:
         live: LiveLane | None,
         chat: ChatLane | None,
         lanes: int,
-        chunk: int,
+        pace: Pace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.names: list[str] = [source.uri for source in sources] + ([live.name] if live else [])
         self.total: int | None = stored.tape.total if stored else None
-        self._stored, self._live, self._chat, self._chunk, self._clock = stored, live, chat, chunk, clock
+        self._stored, self._live, self._chat, self._pace, self._clock = stored, live, chat, pace, clock
+        self._chunk = pace.chunk(0)
         self._sources = sources
         self._live_row = lanes if stored else 0
         self._chat_row = self._live_row + (live is not None)
@@ -101,14 +103,15 @@ class Lanes:
                     return None
         raise StopIteration
 
-    def again(self, lanes: int, chunk: int) -> Lanes:
+    def again(self, lanes: int, chunk: int | Pace) -> Lanes:
         """The stored bytes once more from their start, in other lanes: nothing is looked up or fetched a second time.
 
         Raises ValueError where there are none."""
         if self._stored is None:
             raise ValueError("only stored sources can be read again")
-        tape = TapeLanes(self._stored.tape, lanes, chunk, 1)
-        return Lanes(self._sources, tape, None, None, lanes, chunk, self._clock)
+        pace = paced(chunk)
+        tape = TapeLanes(self._stored.tape, lanes, pace.chunk(0), 1)
+        return Lanes(self._sources, tape, None, None, lanes, pace, self._clock)
 
     def cursor(self) -> dict[str, Any]:
         """The position after the last batch handed over."""
@@ -142,7 +145,19 @@ class Lanes:
             if self._waker is not None:
                 self._waker.close()
 
+    def _keep_pace(self) -> None:
+        """Chunks of the size for this position; of all lanes, so that they fit into one batch."""
+        stored, live, chat = self._stored, self._live, self._chat
+        behind = (stored.behind if stored else 0) + (live.delivered if live else 0)
+        self._chunk = self._pace.chunk(behind)
+        for lane in (live, chat):
+            if lane is not None:
+                lane.chunk = self._chunk
+        if stored is not None and stored.chunk != self._chunk:
+            stored.resize(self._chunk)
+
     def _assembled(self) -> Batch | None:
+        self._keep_pace()
         piece = None
         if self._live is not None:
             self._live.pump()
@@ -210,7 +225,7 @@ def open_lanes(
     sources: Sequence[str],
     *,
     lanes: int,
-    chunk: int,
+    chunk: int | Pace,
     warn: Callable[[str], None],
     epochs: int | None = None,
     chat: bool = False,
@@ -224,7 +239,8 @@ def open_lanes(
     `epochs` None reads stored sources once and repeats the default stream for ever. `warn` gets one sentence for each
     thing left out or lost. `offline_after`: seconds the default stream waits for the network. Raises SourceError when
     nothing can be read, ValueError for impossible sizes."""
-    if lanes < 1 or chunk < 1 or (epochs is not None and epochs < 1):
+    pace = paced(chunk)
+    if lanes < 1 or min(pace) < 1 or (epochs is not None and epochs < 1):
         raise ValueError("lanes, chunk and epochs must be 1 or more")
     saved = dict(cursor) if cursor is not None else None
     known = position.saved_uris(saved)
@@ -234,16 +250,21 @@ def open_lanes(
     else:
         stored = [standing.default_source(next(iter(known), None), offline_after, warn)]
     rounds = 1 if epochs is None and sources else epochs
-    tape = TapeLanes(Tape(stored, warn), lanes, chunk, rounds) if stored else None
+    tape = TapeLanes(Tape(stored, warn), lanes, pace.chunk(0), rounds) if stored else None
     if saved is not None:
         position.restore(saved, position.described(stored), tape, warn)
     live = None
     if any(spec.kind == "stdin" for spec in specs):
-        live = LiveLane(_standard_input(stdin_fd), "-", chunk, clock, position.behind(saved, "live", "-"))
+        live = LiveLane(_standard_input(stdin_fd), "-", pace.chunk(0), clock, position.behind(saved, "live", "-"))
         if live.delivered:
             warn(f"standard input cannot be rewound: its first {live.delivered} bytes are not read again")
-    talk = ChatLane(chunk, position.behind(saved, "chat")) if chat else None
-    return Lanes(stored, tape, live, talk, lanes, chunk, clock)
+    talk = ChatLane(pace.chunk(0), position.behind(saved, "chat")) if chat else None
+    return Lanes(stored, tape, live, talk, lanes, pace, clock)
+
+
+def paced(chunk: int | Pace) -> Pace:
+    """The pace meant by a number: always that many bytes a lane."""
+    return chunk if isinstance(chunk, Pace) else Pace.steady(chunk)
 
 
 def _standard_input(fd: int | None) -> int:

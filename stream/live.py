@@ -33,7 +33,7 @@ class LiveLane:
     def __init__(self, fd: int, name: str, chunk: int, clock: Callable[[], float], delivered: int = 0) -> None:
         self.fd, self.name, self.delivered = fd, name, delivered
         self.ended = False
-        self._chunk, self._clock = chunk, clock
+        self.chunk, self._clock = chunk, clock
         self._waiting = bytearray()
         self._arrivals: deque[tuple[int, float]] = deque()  # (stream position where a read ended, when it happened)
 
@@ -45,7 +45,7 @@ class LiveLane:
     @property
     def thirsty(self) -> bool:
         """Whether the next chunk is still incomplete; only then more is read."""
-        return not self.ended and len(self._waiting) < self._chunk
+        return not self.ended and len(self._waiting) < self.chunk
 
     def due(self) -> float | None:
         """When (by the clock) a partial chunk is to be handed over; None when nothing waits."""
@@ -67,9 +67,9 @@ class LiveLane:
     def take(self) -> Piece | None:
         """A full chunk, or a partial one that waited long enough or has nothing to wait for; else None."""
         due = self.due()
-        if due is None or not (len(self._waiting) >= self._chunk or self.ended or self._clock() >= due):
+        if due is None or not (len(self._waiting) >= self.chunk or self.ended or self._clock() >= due):
             return None
-        text = bytes(self._waiting[: self._chunk])
+        text = bytes(self._waiting[: self.chunk])
         del self._waiting[: len(text)]
         self.delivered += len(text)
         while self._arrivals and self._arrivals[0][0] <= self.delivered:
@@ -82,7 +82,7 @@ class ChatLane:
 
     def __init__(self, chunk: int, delivered: int = 0) -> None:
         self.delivered = delivered
-        self._chunk = chunk
+        self.chunk = chunk
         self._lock = threading.Lock()
         self._text, self._mask = bytearray(), bytearray()
 
@@ -95,8 +95,8 @@ class ChatLane:
     def take(self) -> Piece | None:
         """Up to one chunk of what was fed, None when nothing waits."""
         with self._lock:
-            piece = Piece(bytes(self._text[: self._chunk]), bytes(self._mask[: self._chunk]))
-            del self._text[: self._chunk], self._mask[: self._chunk]
+            piece = Piece(bytes(self._text[: self.chunk]), bytes(self._mask[: self.chunk]))
+            del self._text[: self.chunk], self._mask[: self.chunk]
         self.delivered += len(piece.text)
         return piece if piece.text else None
 

@@ -83,15 +83,26 @@ class TapeLanes:
     """L lanes over one tape. `epochs` None repeats for ever."""
 
     def __init__(self, tape: Tape, lanes: int, chunk: int, epochs: int | None) -> None:
-        self.tape, self.chunk, self.epochs, self.epoch = tape, chunk, epochs, 1
+        self.tape, self.epochs, self.epoch = tape, epochs, 1
         edges = np.array([lane * tape.total // lanes for lane in range(lanes + 1)], dtype=np.int64)
         self._starts, self._ends = edges[:-1], edges[1:]
-        width = max(1, min(AHEAD, AHEAD_ALL // lanes) // chunk) * chunk
-        width = min(width, max(1, -(-int((self._ends - self._starts).max()) // chunk)) * chunk)
-        self._block = np.zeros((lanes, width), dtype=np.uint8)
         self._every = np.arange(lanes, dtype=np.int64)
         self._spans = [(0, 0, "")] * lanes  # begin, end, label of the span each lane was last seen in
         self._stand(self._starts.copy())
+        self.resize(chunk)
+
+    def resize(self, chunk: int) -> None:
+        """Draw so many bytes a lane from here on."""
+        lanes = len(self._every)
+        width = max(1, min(AHEAD, AHEAD_ALL // lanes) // chunk) * chunk
+        width = min(width, max(1, -(-int((self._ends - self._starts).max()) // chunk)) * chunk)
+        self._stand(self._at())
+        self.chunk, self._block = chunk, np.zeros((lanes, width), dtype=np.uint8)
+
+    @property
+    def behind(self) -> int:
+        """Bytes of all lanes and epochs before this position."""
+        return (self.epoch - 1) * self.tape.total + int((self._at() - self._starts).sum())
 
     @property
     def finished(self) -> bool:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     saved = saved_of(args.run, tell)
     began = time.monotonic()
     trainer, lanes = prepare(saved, args.sources)
-    settle(trainer.config.train.threads)
+    settle(trainer.config.train.threads_each)
     try:
         tally = evaluate(trainer, lanes, args.online)
     finally:

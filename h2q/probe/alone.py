@@ -46,6 +46,6 @@ class Alone:
 
     def learn(self, bits_BT: Tensor, real_BT: Tensor) -> None:
         """The only code length there is, taken down one step."""
-        loss = objective(Judged(bits_BT, bits_BT, None, None), real_BT, 0.0, None)
+        loss = objective(Judged(bits_BT, bits_BT, None, None), real_BT, int(real_BT.sum()), 0.0, None)
         loss.backward()  # type: ignore[no-untyped-call]
         self.levels.step(scales(self.optim, self.progress.steps))

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import torch
 
 from h2q import recall
+from h2q.train.reading import LaneState
 from h2q.train.tally import Tally
-from h2q.train.trainer import LaneState, Score, Trainer
+from h2q.train.trainer import Score, Trainer
 from stream.lanes import Batch, Lanes
 
 

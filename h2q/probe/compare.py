@@ -81,9 +81,9 @@ def essence(part: str, config: RunConfig) -> RunConfig:
 
 def read(part: str, config: RunConfig, lanes: Lanes, tick: Callable[[int], object]) -> Pass:
     """Score and learn every byte once. Raises SourceError where bytes have gone missing since they were counted."""
-    reading = lanes.again(config.train.lanes, config.train.chunk)
+    reading = lanes.again(config.train.lanes, config.train.pace)
     total = reading.total or 0
-    settle(config.train.threads)
+    settle(config.train.threads_each)
     forget_peak()
     learner = Alone(config, reading.count) if part == "recall" else Trainer(config, reading.count)
     progress, points = learner.progress, [(0, 0.0)]

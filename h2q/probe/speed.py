@@ -53,7 +53,7 @@ def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], Non
     for turn in range(rounds + 1):
         for (name, config), trainer, reading in drivers:
             batch = next(reading)
-            settle(config.train.threads)
+            settle(config.train.threads_each)
             began = time.perf_counter()
             trainer.step(batch)
             if turn:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from h2q.config import ModelConfig
 from h2q.presets import preset
 from h2q.settings import ConfigError, flat, nearest, replace, require, to_dict
+from stream.pace import Pace
 
 
 class Setting(NamedTuple):
@@ -50,7 +51,8 @@ class OptimConfig:
     """How the network's hidden state scales what recall's contexts say."""
     lift: float = 5e-5
     """What the hidden state adds to the weight of each input of the mixer."""
-    beta1: float = 0.9
+    beta1: float = 0.5
+    """Short: with small micro-batches what was learned a few steps ago is old."""
     beta2_max: float = 0.9995
     """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""
     eps: float = 1e-10
@@ -72,11 +74,16 @@ class OptimConfig:
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
+BYTES_A_PART = 256
+"""A micro-batch of twice as many is learned in two parts, side by side: with less to do a second thread is no help."""
+PARTS = 2
+"""More would wait for each other: what the interpreter does for a part it does for one at a time."""
 BYTES_A_THREAD = 1024
-"""Of a micro-batch: with less to do, threads cost more to wake than they help."""
-LANES = {"tiny": 24, "large": 64, "microstream": 24}
-"""Lanes of the presets that are not for learning the most from each byte on two cores: fewer lanes take more steps over
-the same bytes and remember more recently, more lanes read faster."""
+"""The same for threads that share single operations."""
+SHAPES = {"tiny": (24, 128), "large": (64, 128), "microstream": (24, 128)}
+"""Lanes and bytes of each, from the first micro-batch on, of the presets that are not for learning the most from each
+byte on two cores: smaller micro-batches take more steps over the same bytes and remember more recently, larger ones
+read faster."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,16 @@ class TrainConfig:
     """How bytes are read and learned."""
 
     lanes: int = 4
-    """Parallel reading streams; a preset may ask for more (LANES)."""
-    chunk: int = 128
-    """Bytes a lane yields per micro-batch; one optimizer step each."""
+    """Parallel reading streams; a preset may ask for more (SHAPES)."""
+    chunk: int = 256
+    """Bytes a lane yields per micro-batch, one optimizer step each, once it has grown."""
+    chunk_first: int = 32
+    """The same at the start of the stream."""
+    chunk_doubles: int = 250_000
+    """Bytes after which it has grown to twice that; to four times that after four times as many, and so on."""
     seed: int = 0
     threads: int = 0
-    """CPU threads; 0 takes what pays on this machine (one for each BYTES_A_THREAD a step) and stores it in the run."""
+    """CPU threads; 0 takes what pays on this machine for a step of this size and stores it in the run."""
     core_weight: float = 0.5
     """Weight of the core's own code length beside the mixed one in the objective."""
     save_minutes: float = 5.0
@@ -103,9 +114,26 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 or more.")
         require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 or more.")
+        require(self.chunk_first >= 1, f"chunk_first is {self.chunk_first}; set 1 or more.")
+        require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
         require(self.threads >= 0, "threads must be 0 or more.")
         require(self.keep >= 1, "keep must be 1 or more.")
         require(self.save_minutes > 0, "save_minutes must be positive.")
+
+    @property
+    def pace(self) -> Pace:
+        """How the chunk grows along the stream."""
+        return Pace(min(self.chunk_first, self.chunk), self.chunk, self.chunk_doubles)
+
+    @property
+    def parts(self) -> int:
+        """Parts of a micro-batch, lanes apart, that are learned side by side."""
+        return max(1, min(PARTS, self.threads, self.lanes, self.lanes * self.chunk // BYTES_A_PART))
+
+    @property
+    def threads_each(self) -> int:
+        """Threads that share the operations of one part."""
+        return max(1, self.threads // self.parts)
 
 
 @dataclass(frozen=True)
@@ -132,7 +160,9 @@ def resolve(name: str = "small", core: str | None = None, settings: Iterable[Set
     """The run a preset and settings (weakest first) describe. Raises ConfigError, one sentence, for what cannot be."""
     asked = list(settings)
     core = core or next((str(value) for key, value, _ in reversed(asked) if key == "core"), "h2q")
-    model, train = preset(name, core), TrainConfig(lanes=LANES.get(name, TrainConfig.lanes))
+    lanes, chunk = SHAPES.get(name, (TrainConfig.lanes, TrainConfig.chunk))
+    first = chunk if name in SHAPES else TrainConfig.chunk_first
+    model, train = preset(name, core), TrainConfig(lanes=lanes, chunk=chunk, chunk_first=first)
     origins = {key: origin for key, _, origin in asked}
     train = replace(train, {key: value for key, value, _ in asked if is_training(key)})
     model = replace(model, {key: value for key, value, _ in asked if not is_training(key)})
@@ -158,5 +188,7 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
 
 def with_threads(config: RunConfig, processors: int) -> RunConfig:
     """The same run with its thread count fixed, as run.json stores it: what was asked for, or what pays."""
-    paying = max(1, min(processors, config.train.lanes * config.train.chunk // BYTES_A_THREAD))
-    return with_fields(config, train=with_fields(config.train, threads=config.train.threads or paying))
+    train, size = config.train, config.train.lanes * config.train.chunk
+    most = with_fields(train, threads=processors)
+    paying = min(processors, most.parts * max(1, size // most.parts // BYTES_A_THREAD))
+    return with_fields(config, train=with_fields(train, threads=train.threads or paying))

@@ -90,7 +90,7 @@ class Engine:
         lanes = open_lanes(
             self.order.sources,
             lanes=train.lanes,
-            chunk=train.chunk,
+            chunk=train.pace,
             epochs=self.order.limits.epochs,
             chat=self.order.learn,
             cursor=self.cursor or None,
@@ -111,7 +111,7 @@ class Engine:
     def make_trainer(self) -> None:
         """The trainer, its recall tables in memory a talker can map."""
         config = self.order.config
-        settle(config.train.threads)
+        settle(config.train.threads_each)
         buffer = self.publisher.share_tables(self.lanes.count, self.board)
         self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=buffer)
 

@@ -33,8 +33,8 @@ def core_bits(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view(targets.shape) * BITS
 
 
-def objective(judged: Judged, real: Tensor, core_weight: float, penalty: Tensor | None) -> Tensor:
-    """Nats a byte over the bytes that count (real (B, T) bool), plus the penalty: what backward starts from."""
+def objective(judged: Judged, real: Tensor, count: int, core_weight: float, penalty: Tensor | None) -> Tensor:
+    """Nats of the bytes that count (real (B, T) bool), divided by `count`, plus the penalty: backward starts here."""
     bits = judged.core if judged.recall is None else judged.mixed + core_weight * judged.core + judged.recall
-    loss = torch.where(real, bits, 0.0).sum() / (real.sum().clamp_min(1) * BITS)
+    loss = torch.where(real, bits, 0.0).sum() / (max(count, 1) * BITS)
     return loss if penalty is None else loss + penalty

@@ -7,8 +7,9 @@ It owns the model, the recall tables, every optimizer state and every lane's sta
 what resumes. It knows nothing of files, sockets or time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,32 +18,17 @@ from torch import Tensor
 
 from h2q import recall
 from h2q.layers import owned
-from h2q.model import H2Q
+from h2q.model import H2Q, Watch
 from h2q.optim.levels import Entry, Levels, Rules
 from h2q.recall_mixer import RecallMixer
 from h2q.recall_tables import RecallTables
-from h2q.state import State, detach, flatten, gather, scatter, unflatten
+from h2q.state import detach, flatten, gather, scatter, unflatten
+from h2q.threads import together
 from h2q.train.config import OptimConfig, RunConfig
 from h2q.train.objective import Judged, core_bits, objective
+from h2q.train.reading import LaneState, Reading, Study, cut, joined, summed
 from h2q.train.schedule import scales
 from stream.lanes import Batch
-
-
-class LaneState(NamedTuple):
-    """What every lane carries: the network's state and what recall remembers of the lane."""
-
-    core: State
-    contexts: Any
-
-
-class Reading(NamedTuple):
-    """A micro-batch on the device: bytes and which are real (B, T), row lengths if ragged, lanes, their state."""
-
-    bytes_BT: Tensor
-    real_BT: Tensor
-    lengths: Tensor | None
-    rows: Tensor | None
-    state: LaneState
 
 
 class Score(NamedTuple):
@@ -98,6 +84,15 @@ def rules(optim: OptimConfig) -> Rules:
     return Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
 
 
+def mean_hits(studies: Sequence[Study]) -> dict[str, float]:
+    """The share of positions at which each context of recall was known, over all parts."""
+    sizes = [study.part.real_BT.numel() for study in studies]
+    rates = [study.judged.trace[0].hits for study in studies]
+    return {
+        name: sum(rate[name] * size for rate, size in zip(rates, sizes, strict=True)) / sum(sizes) for name in rates[0]
+    }
+
+
 class Trainer:
     """Scores and learns one micro-batch at a time."""
 
@@ -105,6 +100,7 @@ class Trainer:
         # config
         self.config, self.device, self.lanes = config, torch.device(device), lanes
         optim = config.train.optim
+        self.parts = config.train.parts if self.device.type == "cpu" else 1
         # parts
         torch.manual_seed(config.train.seed)
         self.model = H2Q(config.model).to(self.device)
@@ -116,6 +112,7 @@ class Trainer:
             self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
             parameters += entries(self.mixer, optim, "mixer.")
         self.levels = Levels(parameters, rules(optim))
+        self.weights = [entry.weight for entry in parameters]
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
         # progress
         self.progress = Progress()
@@ -127,16 +124,14 @@ class Trainer:
     def step(self, batch: Batch) -> Score:
         """Score, learn, advance. A micro-batch whose gradient is not finite changes no weight and no network state."""
         reading = self.read(batch)
-        judged, new = self.judge(reading)
+        studies = self.study(reading)
+        judged, new = joined(studies)
         self.progress.steps += 1
-        learned = self.learn(reading, judged)
+        jobs = [partial(self.learn, studies), partial(self.write, studies)]
+        learned, _ = together(jobs) if self.parts > 1 else [job() for job in jobs]
         if not learned:
             self.progress.skipped += 1
             judged, new = self.fall_back(reading, judged, new)
-        if self.tables:
-            found, scored = judged.trace
-            recall.write(self.tables, found, scored, reading.bytes_BT)
-        self.model.note(reading.bytes_BT, reading.state.core, reading.real_BT)
         self.carry(reading, new)
         return self.count(batch, reading, judged, skipped=not learned)
 
@@ -155,10 +150,25 @@ class Trainer:
         ragged = None if int(batch.lengths_B.min()) == length else lengths
         return Reading(bytes_BT, real, ragged, rows, state)
 
-    def judge(self, reading: Reading) -> tuple[Judged, LaneState]:
-        """Bits of every byte, and the state after the chunk. Nothing has learned yet."""
-        self.energy = []
-        logits, hidden, core = self.model(reading.bytes_BT, reading.state.core, reading.lengths, self.watch)
+    def study(self, reading: Reading) -> list[Study]:
+        """Score every part of the micro-batch and say which way is down, side by side. Nothing has learned yet."""
+        real = int(reading.real_BT.sum())
+        weights = [weight for weight in self.weights if real]
+        self.energy, self.axiom = [], None
+
+        def one(part: Reading, first: bool) -> Study:
+            judged, new = self.judge(part, self.watch if first else None)
+            penalty = self.penalty() if first else None
+            loss = objective(judged, part.real_BT, real, self.config.train.core_weight, penalty)
+            gradient = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
+            bits = judged._replace(mixed=judged.mixed.detach(), core=judged.core.detach())
+            return Study(part, bits, detach(new), loss.detach(), gradient)
+
+        return together([partial(one, part, i == 0) for i, part in enumerate(cut(reading, self.parts))])
+
+    def judge(self, reading: Reading, watch: Watch | None = None) -> tuple[Judged, LaneState]:
+        """Bits of every byte, and the state after the chunk."""
+        logits, hidden, core = self.model(reading.bytes_BT, reading.state.core, reading.lengths, watch)
         own = core_bits(logits, reading.bytes_BT)
         if self.tables is None or self.mixer is None:
             return Judged(own, own, None, None), LaneState(core, ())
@@ -166,7 +176,6 @@ class Trainer:
         found = recall.lookup(self.tables, before, reading.bytes_BT, reading.lengths, reading.real_BT)
         scored = recall.score(self.mixer, self.tables, found, logits, hidden)
         after = recall.advance(before, reading.bytes_BT, reading.lengths)
-        self.hits = scored.hits
         return Judged(scored.bits_BT, own, scored.bits_recall_BT, (found, scored)), LaneState(core, after)
 
     def watch(self, stream: Tensor) -> None:
@@ -174,21 +183,36 @@ class Trainer:
         parts = stream[0].detach().view(stream.shape[1], 4, -1).square().mean((0, 2))
         self.energy.append(tuple((parts / 2).tolist()))
 
-    def learn(self, reading: Reading, judged: Judged) -> bool:
-        """One backward and one step of the levels that are due; False, and nothing moved, if anything is not finite."""
-        if not bool(reading.real_BT.any()):
-            return True
+    def penalty(self) -> Tensor | None:
+        """The axiom's share of the objective."""
         weight = self.config.model.structure.axiom_lambda
-        penalty = None
-        if weight:
-            axiom = self.model.axiom()
-            penalty, self.axiom = weight * axiom, axiom.detach()
-        loss = objective(judged, reading.real_BT, self.config.train.core_weight, penalty)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if not (bool(torch.isfinite(loss)) and self.levels.finite()):
+        if not weight:
+            return None
+        axiom = self.model.axiom()
+        self.axiom = axiom.detach()
+        return weight * axiom
+
+    def learn(self, studies: Sequence[Study]) -> bool:
+        """One step of the levels that are due; False, and nothing moved, if anything is not finite."""
+        if not studies[0].gradient:
+            return True  # no byte to learn from
+        for weight, *given in zip(self.weights, *(study.gradient for study in studies), strict=True):
+            weight.grad = summed(given)
+        if not (all(bool(torch.isfinite(study.loss)) for study in studies) and self.levels.finite()):
             self.levels.clear()
             return False
         self.levels.step(self.scale())
+        return True
+
+    def write(self, studies: Sequence[Study]) -> bool:
+        """What was scored goes into the tables, lane by lane; always done."""
+        for part, judged, *_ in studies:
+            if self.tables:
+                found, scored = judged.trace
+                recall.write(self.tables, found, scored, part.bytes_BT)
+            self.model.note(part.bytes_BT, part.state.core, part.real_BT)
+        if self.tables:
+            self.hits = mean_hits(studies)
         return True
 
     def scale(self) -> dict[str, float]:
@@ -203,7 +227,7 @@ class Trainer:
         return judged._replace(mixed=mixed, core=flat), LaneState(core, new.contexts)
 
     def carry(self, reading: Reading, new: LaneState) -> None:
-        """Detach at the boundary and put the lanes back."""
+        """Put the lanes back, without their past's graph."""
         new = detach(new)
         self.state = new if reading.rows is None else scatter(self.state, reading.rows, new)
 
