@@ -79,7 +79,7 @@ class H2Q(nn.Module):
         hidden = self.norm(x)
         logits = F.linear(hidden, self.head, self.head_bias)
         if successors and candidates:
-            logits = logits + successors.vote(candidates, hidden)
+            logits = successors.vote(candidates, hidden, logits)
         count = inputs.shape[1] if lengths is None else lengths
         history = last_items(state.history, inputs, lengths) if self.embedding.reach else state.history
         return logits, hidden, State(state.last, state.position + count, history, layers)

@@ -10,7 +10,7 @@ The table is a buffer of the model, saved and exported with it; a forward pass o
 was scored, so any chunking of a micro-batch gives the same answer.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from h2q.config import ModelConfig
 from h2q.kernels.reference_successors import NOTHING, RUN, SLOT
+from h2q.kernels.streams import spread, streams
 from h2q.kernels.successors import kernels
 from h2q.layers import Role
 from h2q.structure import HamiltonLinear, StructureBank
@@ -43,6 +44,54 @@ class Candidates(NamedTuple):
 
     bytes_BTCS: Tensor
     runs_BTC: Tensor
+
+
+class Described(torch.autograd.Function):
+    """What candidates found (B, T, 3C) are made of, compiled; the plain torch of `Successors.enter` is its twin."""
+
+    @staticmethod
+    def forward(ctx: Any, found: Tensor, values: Tensor, place: Tensor) -> Tensor:
+        """values (257, dim), place (3C, dim) -> (B, T, dim)."""
+        kernels = streams(values)
+        assert kernels
+        ctx.save_for_backward(found, values, place)
+        y = values.new_empty(*found.shape[:2], values.shape[1])
+        spread(kernels.describe, len(found), found, values, place, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor, Tensor]:
+        """Of values, all rows of them, and place."""
+        found, values, place = ctx.saved_tensors
+        kernels = streams(values)
+        assert kernels
+        dvalues, dplace = (x.new_empty(len(found), *x.shape) for x in (values, place))
+        spread(kernels.describe_back, len(found), found, values, place, g.contiguous(), dvalues, dplace)
+        return None, dvalues.sum(0), dplace.sum(0)
+
+
+class Voted(torch.autograd.Function):
+    """Logits with the votes of candidates, compiled; the plain torch of `Successors.vote` is its twin."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, found: Tensor, runs: Tensor, worth: Tensor, trust: Tensor) -> Tensor:
+        """logits (B, T, 256), found (B, T, C, 3), runs (B, T, C), worth (B, T, 3C), trust (C, 3, 8) -> as logits."""
+        logits, kernels = logits.contiguous(), streams(logits)
+        assert kernels
+        ctx.save_for_backward(found, runs, trust)
+        voted = torch.empty_like(logits)
+        spread(kernels.vote, len(found), logits, found, runs, worth.contiguous(), trust, voted)
+        return voted
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        """Of logits, worth and trust."""
+        found, runs, trust = ctx.saved_tensors
+        kernels = streams(g)
+        assert kernels
+        dworth, dtrust = g.new_empty(*found.shape[:2], trust[..., 0].numel()), g.new_empty(len(found), *trust.shape)
+        spread(kernels.vote_back, len(found), found, runs, g.contiguous(), dworth, dtrust)
+        return g, None, None, dworth, dtrust.sum(0)
 
 
 class Successors(nn.Module):
@@ -79,17 +128,25 @@ class Successors(nn.Module):
 
     def enter(self, candidates: Candidates) -> Tensor:
         """What the candidates add to the input of the first block: (B, T, D)."""
-        vectors = F.embedding(candidates.bytes_BTCS.flatten(2), self.values)
-        y: Tensor = self.join((vectors * self.place).sum(2))
+        found = candidates.bytes_BTCS.flatten(2)
+        if streams(self.values, self.place) is None:
+            described = (F.embedding(found, self.values) * self.place).sum(2)
+        else:
+            described = Described.apply(found, self.values, self.place)  # type: ignore[no-untyped-call]
+        y: Tensor = self.join(described)
         return y
 
-    def vote(self, candidates: Candidates, hidden: Tensor) -> Tensor:
-        """What the candidates add to the logits, seen from hidden (B, T, D): (B, T, 256)."""
+    def vote(self, candidates: Candidates, hidden: Tensor, logits: Tensor) -> Tensor:
+        """The logits (B, T, 256) with what the candidates add to them, seen from hidden (B, T, D)."""
+        found, runs = candidates
+        worth = F.linear(hidden, self.votes)
+        if streams(worth, self.trust, logits) is not None:
+            voted: Tensor = Voted.apply(logits, found, runs, worth, self.trust)  # type: ignore[no-untyped-call]
+            return voted
         places = torch.arange(self.trust.shape[0], device=hidden.device)
-        trusted = self.trust.permute(0, 2, 1)[places, candidates.runs_BTC]
-        worth = F.linear(hidden, self.votes) + trusted.flatten(2)
+        worth = worth + self.trust.permute(0, 2, 1)[places, runs].flatten(2)
         votes = worth.new_zeros(*hidden.shape[:2], NOTHING + 1)
-        return votes.scatter_add(2, candidates.bytes_BTCS.flatten(2), worth)[..., :NOTHING]
+        return logits + votes.scatter_add(2, found.flatten(2), worth)[..., :NOTHING]
 
     def note(self, symbols: Tensor, history: Tensor, followed: Tensor, taken: Tensor) -> None:
         """Write which byte (B, T) followed each symbol, where taken (B, T) bool; never before it is scored.

@@ -12,10 +12,12 @@ from h2q.block import MIXERS
 from h2q.config import StructureConfig
 from h2q.continuum import Continuum
 from h2q.kernels import streams as switch
+from h2q.kernels.reference_successors import NOTHING
 from h2q.kernels.streams import streams
 from h2q.layers import Norm
 from h2q.state import leaves, map_tree
 from h2q.structure import StructureBank
+from h2q.successors import KEPT, RUNS, Candidates, Successors
 from tests.cores import tiny_config
 
 pytest.importorskip("numba")
@@ -112,6 +114,66 @@ def test_threads_change_no_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
         for threads in (1, 3):
             torch.set_num_threads(threads)
             found.append(run(part, x, state, None, weight))
+    finally:
+        torch.set_num_threads(before)
+    for name, want in found[0].items():
+        assert torch.equal(found[1][name], want), name
+
+
+def memory(dim: int) -> Successors:
+    """The weights that read a successor memory, with random numbers where they start at zero."""
+    torch.manual_seed(0)
+    found = Successors(tiny_config("h2q", **{"successors.dim": dim}), StructureBank(StructureConfig()))
+    for weight in found.parameters():
+        if not weight.detach().all():
+            nn.init.normal_(weight, std=0.3)
+    return found
+
+
+def candidates_of(part: Successors, lanes: int, length: int) -> Candidates:
+    """Few different bytes, so that contexts agree, the last of them and many unknown ones, and runs of every class."""
+    contexts = len(part.trust)
+    bytes_BTCS = torch.tensor([0, 7, NOTHING - 1, NOTHING])[torch.randint(0, 4, (lanes, length, contexts, KEPT))]
+    return Candidates(bytes_BTCS, torch.randint(0, len(RUNS) + 1, (lanes, length, contexts)))
+
+
+def consulted(part: Successors, candidates: Candidates, dtype: torch.dtype) -> Results:
+    """What candidates add to the stream and to the logits, and every gradient."""
+    dice, size = torch.Generator().manual_seed(2), candidates.runs_BTC.shape[:2]
+    part, bank = copy.deepcopy(part).to(dtype), copy.deepcopy(part.join.shared[0]).to(dtype)
+    part.join.shared = (bank,)
+    given = {"hidden": WIDTH, "logits": 256, "weight": WIDTH, "share": 256}
+    drawn = {name: torch.randn(*size, width, generator=dice).to(dtype) for name, width in given.items()}
+    hidden, logits = drawn["hidden"].requires_grad_(), drawn["logits"].requires_grad_()
+    entered, voted = part.enter(candidates), part.vote(candidates, hidden, logits)
+    loss = (entered * drawn["weight"]).sum() + (voted * drawn["share"]).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    slopes = {"hidden": hidden.grad, "logits": logits.grad, "bank": bank.A.grad}
+    slopes |= {name: p.grad for name, p in part.named_parameters()}
+    assert all(g is not None for g in slopes.values())
+    found = {"entered": entered.detach(), "voted": voted.detach()}
+    return found | {f"slope.{name}": g for name, g in slopes.items() if g is not None}
+
+
+@pytest.mark.parametrize("dim", [8, 64])
+@pytest.mark.parametrize(("lanes", "length"), [(LANES, 63), (1, 9), (3, 1), (1, 1)])
+def test_candidates_equal_their_definition(lanes: int, length: int, dim: int) -> None:
+    part = memory(dim)
+    candidates = candidates_of(part, lanes, length)
+    fast = consulted(part, candidates, torch.float32)
+    alike(fast, consulted(part, candidates, torch.float64))
+    assert fast["slope.values"][NOTHING].any()
+
+
+def test_threads_change_no_bit_of_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "ALONE", 1)
+    part, before = memory(16), torch.get_num_threads()
+    candidates = candidates_of(part, LANES, 20)
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(consulted(part, candidates, torch.float32))
     finally:
         torch.set_num_threads(before)
     for name, want in found[0].items():

@@ -128,7 +128,8 @@ def test_votes_reach_the_candidates_alone_and_count_every_place() -> None:
     one.trust.data[:, 0] = 1.0
     data, before = torch.tensor([list(b"abcabcab")]), torch.full((1, REACH - 1), 256)
     one.note(data[:, :-1], before, data[:, 1:], torch.ones(1, 7, dtype=torch.bool))
-    votes = one.vote(one.find(data, before), torch.zeros(1, 8, one.votes.shape[1], dtype=torch.float64))
+    hidden, none = torch.zeros(1, 8, one.votes.shape[1]).double(), torch.zeros(1, 8, 256).double()
+    votes = one.vote(one.find(data, before), hidden, none)
     assert votes[0, -1].nonzero().flatten().tolist() == [ord("c")]
     known = (one.find(data, before).runs_BTC[0, -1] > 0).sum()
     assert math.isclose(float(votes[0, -1, ord("c")].detach()), float(known))

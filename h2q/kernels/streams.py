@@ -36,6 +36,10 @@ class Streams(NamedTuple):
     spin_back: Fill
     solve: Fill
     solve_back: Fill
+    describe: Fill
+    describe_back: Fill
+    vote: Fill
+    vote_back: Fill
 
 
 @functools.cache
@@ -43,6 +47,7 @@ def compiled_streams() -> Streams | None:
     """The compiled kernels, None without numba."""
     if importlib.util.find_spec("numba") is None:
         return None
+    from h2q.kernels.cpu_candidates import describe, describe_back, vote, vote_back
     from h2q.kernels.cpu_conv import conv, conv_back, rms, rms_back
     from h2q.kernels.cpu_form import form, form_back
     from h2q.kernels.cpu_heads import place, place_back, soften, soften_back
@@ -50,7 +55,8 @@ def compiled_streams() -> Streams | None:
     from h2q.kernels.cpu_solve import solve, solve_back
 
     norms, heads = (conv, conv_back, rms, rms_back), (place, place_back, soften, soften_back)
-    return Streams(*norms, *heads, form, form_back, spin, spin_back, solve, solve_back)
+    maps, candidates = (form, form_back, spin, spin_back, solve, solve_back), (describe, describe_back, vote, vote_back)
+    return Streams(*norms, *heads, *maps, *candidates)
 
 
 def streams(*tensors: Tensor) -> Streams | None:
