@@ -54,7 +54,12 @@ def place_back(
     for i, (old, kind, table, came, want) in enumerate(zip(carried, kinds, tables, g, wanted, strict=True)):
         dold = torch.empty_like(old) if want else old[:0]
         dangle = qkv.new_empty(lanes, *table[0].shape)
-        back = (came.reshape(lanes, heads, came.shape[2], 4, -1), dx, parts_of(dold, heads, 1)[:, :, 0], dangle)
+        back = (
+            came.contiguous().view(lanes, heads, came.shape[2], 4, -1),
+            dx,
+            parts_of(dold, heads, 1)[:, :, 0],
+            dangle,
+        )
         old = parts_of(old, heads, 1)[:, :, 0]
         spread(kernels_for(qkv).place_back, lanes, x, i, old, kind, *table, *back)
         dolds.append(dold)

@@ -194,6 +194,9 @@ class Conversation:
             if event.get("ended"):
                 self._lose_speaker()
             return
+        if event.get("event") == "notice":
+            self.note(str(event.get("text", "")))
+            return
         turn = self._open(self.samples if event.get("verb") == "sample" else self.turns)
         if turn is None:
             return

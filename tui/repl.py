@@ -153,6 +153,8 @@ class Chat:
         while True:
             for event in self.talker.wait(WAIT_SECONDS):
                 self._note_weights(event)
+                if event.get("event") == "notice":
+                    print(clean(str(event.get("text", ""))), file=sys.stderr)
                 if event.get("event") in ("text", "error"):
                     yield event
                 if event.get("event") in ("done", "error"):

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from h2q.probe.speed import forms, presets, race, ratio
+    from h2q.train.warm import warm
 
+    warm(tell)
     cores = args.threads or processors()
     structure = race(forms(args.preset, cores), args.rounds, tell)
     report: dict[str, Any] = {

@@ -151,7 +151,9 @@ def compressed(lanes: Any, as_json: bool) -> Iterator[dict[str, Any]]:
 def learned(lanes: Any, parts: Sequence[str], cases: Sequence[Case], as_json: bool) -> Iterator[dict[str, Any]]:
     """What each case makes of the bytes, part by part."""
     from h2q.probe.compare import Comparison, end
+    from h2q.train.warm import warm
 
+    warm(tell)  # or the first part would pay for it
     comparison = Comparison(lanes, lambda label: bar(label, lanes.total))
     for case in cases:
         config = with_threads(case.config, processors())

@@ -36,8 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.probe.bits import evaluate
     from h2q.threads import settle
     from h2q.train.voice import saved_of
+    from h2q.train.warm import warm
 
     saved = saved_of(args.run, tell)
+    warm(tell)
     began = time.monotonic()
     trainer, lanes = prepare(saved, args.sources)
     settle(trainer.config.train.threads_each)

@@ -37,14 +37,16 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from h2q.generate import generate
+    from h2q.kernels.compiling import told
     from h2q.train.voice import open_voice
 
-    voice = open_voice(args.run, tell)
     write, finish = writer()
-    _, mind = voice.speaker.read(voice.speaker.zeros(), prompt)
-    generator = torch.Generator().manual_seed(args.seed)
-    for byte, _ in generate(voice.speaker, mind, args.bytes, generator, args.temperature, args.top_p):
-        write(bytes([byte]))
+    with told(tell):
+        voice = open_voice(args.run, tell)
+        _, mind = voice.speaker.read(voice.speaker.zeros(), prompt)
+        generator = torch.Generator().manual_seed(args.seed)
+        for byte, _ in generate(voice.speaker, mind, args.bytes, generator, args.temperature, args.top_p):
+            write(bytes([byte]))
     finish()
     return 0
 

@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from h2q.commands.arguments import need_torch, refusals, tell
 
@@ -20,13 +21,20 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.threads import settle
 
     settle(1)  # the cores belong to the run
+    from h2q.kernels.compiling import told
     from h2q.train.talker import talk
     from h2q.train.voice import open_voice
 
     seed = time.time_ns() % 2**31 if args.seed is None else args.seed
-    try:
-        voice = open_voice(args.run, tell)
-    except refusals() as error:  # whoever started us reads events, not stderr
-        print(json.dumps({"event": "error", "text": str(error)}), flush=True)
-        raise
-    return talk(voice, seed)
+    with told(partial(show, "notice")):
+        try:
+            voice = open_voice(args.run, tell)
+        except refusals() as error:
+            show("error", str(error))
+            raise
+        return talk(voice, seed)
+
+
+def show(event: str, text: str) -> None:
+    """A sentence as an event: whoever started us reads those, and not stderr."""
+    print(json.dumps({"event": event, "text": text}), flush=True)

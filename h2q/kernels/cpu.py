@@ -134,7 +134,7 @@ def match(past: Bytes, i: int, at: int, shortest: int, history: Bytes, heads: In
         found[1] = history[lane, place]
 
 
-@compiled
+@inlined
 def others(past: Bytes, i: int, kinds: Ints, words: Ints, spans: Ints, length: int, byte: int, every: Ints) -> None:
     """Words, shapes, lines and the matched byte: the contexts after the plain orders."""
     c1 = int(past[i - 1])
@@ -182,8 +182,8 @@ def find(
     for b in range(B):
         words = words_BW[b].copy()
         spans = spans_BS[b].copy()
-        past[:WINDOW] = window[b]
-        past[WINDOW:] = bytes_BT[b]
+        for i in range(WINDOW + T):
+            past[i] = window[b, i] if i < WINDOW else bytes_BT[b, i - WINDOW]
         for t in range(lengths[b]):
             p = b * T + t
             i = WINDOW + t

@@ -47,6 +47,13 @@ def exp32(x: Any) -> Any:
 
 
 @written_out
+def copy_row(row: Reals, out: Reals) -> None:
+    """out = row. A slice assigned to a slice makes numba compile the words of an error first: two seconds."""
+    for d in range(out.shape[0]):
+        out[d] = row[d]
+
+
+@written_out
 def weigh(inputs: Reals, taps: Reals, t: int, z: Reals) -> None:
     """z (D) = sum_k taps_k inputs_{t+k}."""
     row, tap = inputs[t], taps[0]
@@ -64,8 +71,8 @@ def conv(x: Reals, carried: Reals, taps: Reals, silu: bool, y: Reals, first: int
     before, length, width = carried.shape[1], x.shape[1], x.shape[2]
     inputs = np.empty((before + length, width), np.float32)
     for b in range(first, last):
-        inputs[:before] = carried[b]
-        inputs[before:] = x[b]
+        for t in range(before + length):
+            copy_row(carried[b, t] if t < before else x[b, t - before], inputs[t])
         for t in range(length):
             out = y[b, t]
             weigh(inputs, taps, t, out)
@@ -93,8 +100,8 @@ def conv_back(
     slopes = np.empty((before + length, width), np.float32)
     z = np.empty(width, np.float32)
     for b in range(first, last):
-        inputs[:before] = carried[b]
-        inputs[before:] = x[b]
+        for t in range(before + length):
+            copy_row(carried[b, t] if t < before else x[b, t - before], inputs[t])
         slopes[:] = np.float32(0.0)
         sums = dtaps[b]
         sums[:] = np.float32(0.0)
@@ -106,15 +113,17 @@ def conv_back(
                     s = ONE / (ONE + exp32(-z[d]))
                     z[d] = came[d] * (s + z[d] * s * (ONE - s))
             else:
-                z[:] = came
+                copy_row(came, z)
             for k in range(before + 1):
                 row, tap, into, total = inputs[t + k], taps[k], slopes[t + k], sums[k]
                 for d in range(width):
                     into[d] += z[d] * tap[d]
                     total[d] += z[d] * row[d]
-        dx[b] = slopes[before:]
+        for t in range(length):
+            copy_row(slopes[before + t], dx[b, t])
         if dcarried.shape[0] > 0:
-            dcarried[b] = slopes[:before]
+            for t in range(before):
+                copy_row(slopes[t], dcarried[b, t])
 
 
 @streamed

@@ -48,9 +48,9 @@ def form_back(A: Reals, B: Reals, g: Reals, dA: Reals, dB: Reals, first: int, la
         for c in range(4):
             for m in range(size):
                 for n in range(size):
-                    z[:] = g[p, 0, m, o, c, n]
+                    row = g[p, 0, m, o, c, n]
                     for i in range(z.shape[0]):
-                        z[i] *= SIGN[0, c]
+                        z[i] = row[i] * SIGN[0, c]
                     for d in range(1, 4):
                         sign, came = SIGN[d, d ^ c], g[p, d, m, o, d ^ c, n]
                         for i in range(z.shape[0]):

@@ -64,10 +64,9 @@ def place_rows(
     """`place` for heads of n quaternions; short loops are several times faster where n is a number in the code."""
     before = carried.shape[1]
     for b in range(first, last):
-        for s in range(before):
-            place_row(carried[b, s], kind, cos, sin, s, out[b], n)
-        for s in range(x.shape[1]):
-            place_row(x[b, s, index], kind, cos, sin, before + s, out[b], n)
+        for s in range(before + x.shape[1]):
+            row = carried[b, s] if s < before else x[b, s - before, index]
+            place_row(row, kind, cos, sin, s, out[b], n)
 
 
 @streamed
@@ -176,12 +175,11 @@ def place_rows_back(
     spare = np.empty((2, 4, n), np.float32)
     for b in range(first, last):
         slopes = dangle[b if cos.shape[0] > 0 else 0]
-        if wanted or cos.shape[0] > 0:
-            for s in range(before):
-                into = dcarried[b if wanted else 0, s] if wanted else dx[b, 0, index]
-                row_back(carried[b, s], kind, cos, sin, s, g[b], wanted, into, slopes, spare, n)
-        for s in range(x.shape[1]):
-            row_back(x[b, s, index], kind, cos, sin, before + s, g[b], True, dx[b, s, index], slopes, spare, n)
+        for s in range(0 if wanted or cos.shape[0] > 0 else before, before + x.shape[1]):
+            own = s >= before
+            row = x[b, s - before, index] if own else carried[b, s]
+            into = dx[b, s - before, index] if own else dcarried[b, s] if wanted else dx[b, 0, index]
+            row_back(row, kind, cos, sin, s, g[b], own or wanted, into, slopes, spare, n)
 
 
 @streamed

@@ -41,7 +41,7 @@ def mix(
         if gates.shape[0] > 0:
             for k in range(K + 1):
                 scale[k] = 1.0 + gates[p, groups[k]]
-            lift[:] = lifts[p]
+                lift[k] = lifts[p, k]
         for j in range(J):
             total[:] = 0.0
             for s in range(rows.shape[2]):
@@ -84,13 +84,14 @@ def mix_back(
         if gates.shape[0] > 0:
             for k in range(K + 1):
                 scale[k] = 1.0 + gates[p, groups[k]]
-            lift[:] = lifts[p]
+                lift[k] = lifts[p, k]
             slope[:] = 0.0
         for j in range(J):
             g = dz[p, j]
             if g == 0.0:
                 continue
-            x[:K] = inputs[p, j]
+            for k in range(K):
+                x[k] = inputs[p, j, k]
             if core.shape[0] > 0:
                 x[K] = core[p, j]
                 total[:] = 0.0

@@ -5,7 +5,7 @@ L (N, C, C), R, X (N, C, D); systems first..last-1. Defined by `torch.linalg.sol
 
 import numpy as np
 
-from h2q.kernels.cpu_conv import Reals, streamed
+from h2q.kernels.cpu_conv import Reals, copy_row, streamed
 
 
 @streamed
@@ -14,7 +14,7 @@ def solve(L: Reals, R: Reals, X: Reals, first: int, last: int) -> None:
     for s in range(first, last):
         for i in range(R.shape[1]):
             out = X[s, i]
-            out[:] = R[s, i]
+            copy_row(R[s, i], out)
             for j in range(i):
                 weight, row = L[s, i, j], X[s, j]
                 for d in range(out.shape[0]):
@@ -28,7 +28,7 @@ def solve_back(L: Reals, X: Reals, g: Reals, dL: Reals, dR: Reals, first: int, l
     for s in range(first, last):
         for i in range(size - 1, -1, -1):
             out = dR[s, i]
-            out[:] = g[s, i]
+            copy_row(g[s, i], out)
             for j in range(i + 1, size):
                 weight, row = L[s, j, i], dR[s, j]
                 for d in range(out.shape[0]):

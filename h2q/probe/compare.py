@@ -24,7 +24,7 @@ from h2q.probe.alone import Alone
 from h2q.probe.bits import batches
 from h2q.recall_config import RecallConfig
 from h2q.threads import settle
-from h2q.train.config import RunConfig, resolve
+from h2q.train.config import RunConfig
 from h2q.train.portrait import parameters
 from h2q.train.trainer import Trainer
 from stream.lanes import Lanes, SourceError
@@ -57,7 +57,6 @@ class Comparison:
     def __init__(self, lanes: Lanes, show: Show) -> None:
         self.lanes, self.show = lanes, show
         self.found: dict[Any, Pass] = {}
-        warm(lanes)
 
     def measure(self, part: str, config: RunConfig, label: str) -> Pass:
         """The pass of one part, or the one made before under the same conditions. Raises SourceError."""
@@ -99,11 +98,6 @@ def read(part: str, config: RunConfig, lanes: Lanes, tick: Callable[[int], objec
     inside = {"core": progress.bits_core / total, "recall": progress.bits_recall / total}
     counted = parameters(learner) if isinstance(learner, Trainer) else None
     return Pass(points, seconds, counted, peak_mb(), progress.skipped, inside)
-
-
-def warm(lanes: Lanes) -> None:
-    """One small step, untimed: what is compiled or loaded at first use is not charged to whoever comes first."""
-    Trainer(resolve("tiny"), 1).step(next(batches(lanes.again(1, 16))))
 
 
 def end(config: RunConfig, passes: Mapping[str, Pass], lanes: Lanes) -> dict[str, Any]:

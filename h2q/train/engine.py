@@ -8,6 +8,7 @@ run is the run it would have been, facts included. The caller holds the run's lo
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from checkpoints.format import CheckpointError
@@ -24,6 +25,7 @@ from h2q.train.signals import Signals
 from h2q.train.snapshot import Replica
 from h2q.train.tally import Tally
 from h2q.train.trainer import Score, Trainer
+from h2q.train.warm import warm
 from stream.lanes import Batch, open_lanes
 from stream.prefetch import Prefetch
 
@@ -78,7 +80,7 @@ class Engine:
     # Beginning.
 
     def prepare(self) -> None:
-        """Open the sources, make the trainer, take up what was saved."""
+        """Open the sources, make the trainer, take up what was saved, compile what no run before this one has."""
         train = self.order.config.train
         saved = newest(self.run.checkpoints, self.herald.warn)
         self.resumed = saved is not None
@@ -107,6 +109,7 @@ class Engine:
                 raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
             self.saving.last_step = saved.step
         self.herald.tell(portrait.start(self.run, self.order, self.trainer, self.lanes, self.resumed))
+        warm(partial(self.herald.notice, "info"), self.order.device)
 
     def make_trainer(self) -> None:
         """The trainer, its recall tables in memory a talker can map."""

@@ -1,7 +1,7 @@
 """The talker: a small process that speaks with a run's weights, so that talking costs the run no step.
 
     stdin   {"verb": "say", "text", "temperature", "top_p", "bytes"} | sample | surprise | stop | forget   one a line
-    stdout  {"event": "ready"} | text (whole characters) | surprise (bits) | done | error                  one a line
+    stdout  {"event": "ready"} | text (whole characters) | surprise (bits) | done | error | notice         one a line
 
 Promises: a reply keeps the weights it began with, newer ones are taken between replies; every event tells their step
 and age; requests are answered in order, each with one `done`, `surprise` or `error`; `stop` ends the running one. The

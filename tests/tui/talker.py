@@ -1,7 +1,7 @@
 """A tiny talker for tests, speaking the real one's lines: `python -m tests.tui.talker [REPLY AS JSON]`.
 
 No model, no torch. It answers `say` with the reply (default: what was said, backwards), in pieces; `slow` in the text
-waits for `stop`, `fail` is an error and `die` ends it.
+waits for `stop`, `fail` is an error, `news` comes with a notice and `die` ends it.
 """
 
 import json
@@ -23,6 +23,8 @@ def asked() -> dict[str, Any]:
 
 
 def answer(request: dict[str, Any], reply: str | None) -> None:
+    if "news" in str(request.get("text", "")):
+        tell("notice", text="Compiling.\x1b")
     text = reply if reply is not None else str(request.get("text", ""))[::-1] or "a sample"
     for i in range(0, len(text), 3):
         tell("text", text=text[i : i + 3], step=774, age=0.5)

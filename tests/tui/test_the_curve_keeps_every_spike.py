@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from tui.series import Series
 from tui.widgets.braille import bar, codes, trend
-from tui.widgets.curve import nice_above, plot
+from tui.widgets.curve import centred, nice_above, plot
 
 
 def series(values: list[float], *, capacity: int = 64, every: float = 3072.0) -> Series:
@@ -76,3 +76,10 @@ def test_dots_gauges_and_trends() -> None:
     assert (bar(0.5, 8), bar(9.0, 4), bar(-1.0, 4)) == ("████░░░░", "████", "░░░░")
     assert (trend([1.0, 2.0, 3.0]), trend([5.0]), trend([])) == ("▁▅█", "▁", "")
     assert math.isclose(nice_above(0.3, (1.0, 2.0, 5.0, 10.0)), 0.5)
+
+
+def test_a_message_where_no_curve_is_yet_keeps_its_words() -> None:
+    message = "starting\nCompiling the kernels for this processor, once: up to a minute."
+    lines = words(centred(message, 24, 9))  # type: ignore[arg-type]
+    assert " ".join(" ".join(lines).split()) == message.replace("\n", " ")
+    assert max(map(len, lines)) <= 24

@@ -76,6 +76,11 @@ def test_three_quotes_open_a_longer_text() -> None:
     assert "owt\neno" in seen
 
 
+def test_a_notice_goes_to_stderr_and_the_reply_alone_to_stdout() -> None:
+    done = piped(b"news")
+    assert (done.stdout, done.stderr.decode()) == (b"swen", "Compiling.␛\n")
+
+
 def test_an_error_lets_the_conversation_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     code, seen = converse("fail\nabc\n")
     assert code == 0

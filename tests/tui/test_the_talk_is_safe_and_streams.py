@@ -47,6 +47,12 @@ def test_a_reply_streams_to_its_end_with_the_weights_that_spoke(conversation: Co
     assert not conversation.replying
 
 
+def test_a_notice_of_the_talker_is_a_note_in_the_talk(conversation: Conversation) -> None:
+    conversation.say("news")
+    until(conversation, lambda: all(turn.done for turn in conversation.turns))
+    assert [(turn.who, turn.text) for turn in conversation.turns][1:] == [("model", "swen"), ("note", "Compiling.␛")]
+
+
 def test_hostile_words_are_made_safe(conversation: Conversation) -> None:
     conversation.say("\x1b]52;c;aGk=\x07 [/x] \u202e")
     until(conversation, lambda: last(conversation).done)

@@ -7,6 +7,7 @@ steps, so the picture stands still while the curve grows. The dive from 8 bits i
 """
 
 import math
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -65,8 +66,8 @@ def plot(series: Series, width: int, height: int, total: float | None = None) ->
 
 
 def centred(message: str, width: int, height: int) -> list[Line]:
-    """A message in the middle of an empty pane, its lines kept."""
-    parts = [part[:width] for part in message.split("\n")]
+    """A message in the middle of an empty pane, its lines kept and the long ones broken between words."""
+    parts = [part for line in message.split("\n") for part in wrap(line, max(1, width)) or [""]]
     above = max(0, (height - len(parts)) // 2)
     return [[]] * above + [[(" " * ((width - len(part)) // 2) + part, "dim")] for part in parts]
 
