@@ -75,6 +75,6 @@ def test_a_conversation_fits_into_batches_of_any_size(tmp_path: Path) -> None:
 
 
 def test_presets_name_their_shape_and_a_smaller_chunk_is_a_limit() -> None:
-    assert resolve("small").train.pace == Pace(32, 256, 250_000)
+    assert resolve("small").train.pace == Pace(32, 512, 125_000)
     assert resolve("tiny").train.pace.chunk(0) == resolve("tiny").train.pace.chunk(10**9) == 128
     assert resolve("small", None, [Setting("chunk", 16, "test")]).train.pace.chunk(10**9) == 16

@@ -7,18 +7,26 @@ import numpy as np
 import pytest
 import torch
 
+import h2q.train.config as shape
 from h2q.state import leaves
 from h2q.threads import together
+from h2q.train.config import Setting, resolve
 from h2q.train.reading import cut, summed
 from h2q.train.trainer import Trainer
 from tests.lessons import batches, prose, tiny_run
+
+
+@pytest.fixture(autouse=True)
+def few_bytes_are_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if these small micro-batches were worth dividing among any number of threads."""
+    monkeypatch.setattr(shape, "BYTES_A_PART", 1)
+    monkeypatch.setattr(shape, "PARTS", 99)
 
 
 def trained(parts: int, text: bytes, **settings: object) -> Trainer:
     """A trainer that read the text in so many parts a micro-batch; the last ones are ragged."""
     config = tiny_run(threads=parts, **settings)
     trainer = Trainer(config, config.train.lanes)
-    trainer.parts = parts
     for batch in batches(text, config.train.lanes):
         trainer.step(batch)
     return trainer
@@ -55,12 +63,10 @@ def test_equal_runs_in_parts_give_equal_bits() -> None:
 
 
 def test_the_gradient_is_that_of_the_whole() -> None:
-    config = tiny_run()
-    trainer, batch = Trainer(config, 4), next(batches(prose(), 4))
-    reading, found = trainer.read(batch), []
+    batch, found = next(batches(prose(), 4)), []
     for parts in (1, 2, 3):
-        trainer.parts = parts
-        studies = trainer.study(reading)
+        trainer = Trainer(tiny_run(threads=parts), 4)
+        studies = trainer.study(trainer.read(batch))
         assert len(studies) == parts
         found.append([summed(given) for given in zip(*(study.gradient for study in studies), strict=True)])
     for want, *others in zip(*found, strict=True):
@@ -71,9 +77,7 @@ def test_the_gradient_is_that_of_the_whole() -> None:
 
 
 def test_a_part_that_is_not_finite_stops_the_whole_step() -> None:
-    config = tiny_run(threads=2)
-    trainer = Trainer(config, 4)
-    trainer.parts = 2
+    trainer = Trainer(tiny_run(threads=2), 4)
     stream = batches(prose(), 4)
     trainer.step(next(stream))
     before = [weight.clone() for weight in trainer.weights]
@@ -94,6 +98,15 @@ def test_rows_are_cut_into_neighbours_and_never_into_nothing() -> None:
         assert len(pieces) == min(parts, 4)
         assert torch.equal(torch.cat([piece.bytes_BT for piece in pieces]), reading.bytes_BT)
         assert all(len(piece.state.core.last) == len(piece.bytes_BT) > 0 for piece in pieces)
+
+
+def test_only_large_micro_batches_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    train = resolve("small", None, [Setting("threads", 2, "test")]).train
+    assert [train.parts(size) for size in (128, 512, 1024, 1 << 20)] == [1, 1, 2, 2]
+    assert train.threads_each == 1
+    assert resolve("small", None, [Setting("threads", 8, "test")]).train.threads_each == 4
+    assert resolve("small", None, [Setting("threads", 1, "test")]).train.parts(1 << 20) == 1
 
 
 def test_together_gives_results_in_order_and_raises_what_went_wrong() -> None:

@@ -47,9 +47,9 @@ class OptimConfig:
     """Weights that mix recall with the core."""
     mixer_decay_start: int = 90
     """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
-    gate: float = 1e-3
+    gate: float = 5e-4
     """How the network's hidden state scales what recall's contexts say."""
-    lift: float = 5e-5
+    lift: float = 2.5e-5
     """What the hidden state adds to the weight of each input of the mixer."""
     beta1: float = 0.5
     """Short: with small micro-batches what was learned a few steps ago is old."""
@@ -74,8 +74,8 @@ class OptimConfig:
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
-BYTES_A_PART = 256
-"""A micro-batch of twice as many is learned in two parts, side by side: with less to do a second thread is no help."""
+BYTES_A_PART = 512
+"""A micro-batch of twice as many is learned in two parts, side by side; with less to do they wait for each other."""
 PARTS = 2
 """More would wait for each other: what the interpreter does for a part it does for one at a time."""
 BYTES_A_THREAD = 1024
@@ -92,11 +92,11 @@ class TrainConfig:
 
     lanes: int = 4
     """Parallel reading streams; a preset may ask for more (SHAPES)."""
-    chunk: int = 256
+    chunk: int = 512
     """Bytes a lane yields per micro-batch, one optimizer step each, once it has grown."""
     chunk_first: int = 32
     """The same at the start of the stream."""
-    chunk_doubles: int = 250_000
+    chunk_doubles: int = 125_000
     """Bytes after which it has grown to twice that; to four times that after four times as many, and so on."""
     seed: int = 0
     threads: int = 0
@@ -125,15 +125,14 @@ class TrainConfig:
         """How the chunk grows along the stream."""
         return Pace(min(self.chunk_first, self.chunk), self.chunk, self.chunk_doubles)
 
-    @property
-    def parts(self) -> int:
-        """Parts of a micro-batch, lanes apart, that are learned side by side."""
-        return max(1, min(PARTS, self.threads, self.lanes, self.lanes * self.chunk // BYTES_A_PART))
+    def parts(self, size: int) -> int:
+        """In how many parts, lanes apart, a micro-batch of so many bytes is learned side by side."""
+        return max(1, min(PARTS, self.threads, size // BYTES_A_PART))
 
     @property
     def threads_each(self) -> int:
         """Threads that share the operations of one part."""
-        return max(1, self.threads // self.parts)
+        return max(1, self.threads // self.parts(self.lanes * self.chunk))
 
 
 @dataclass(frozen=True)
@@ -189,6 +188,6 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
 def with_threads(config: RunConfig, processors: int) -> RunConfig:
     """The same run with its thread count fixed, as run.json stores it: what was asked for, or what pays."""
     train, size = config.train, config.train.lanes * config.train.chunk
-    most = with_fields(train, threads=processors)
-    paying = min(processors, most.parts * max(1, size // most.parts // BYTES_A_THREAD))
+    parts = with_fields(train, threads=processors).parts(size)
+    paying = min(processors, parts * max(1, size // parts // BYTES_A_THREAD))
     return with_fields(config, train=with_fields(train, threads=train.threads or paying))

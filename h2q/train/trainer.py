@@ -100,7 +100,6 @@ class Trainer:
         # config
         self.config, self.device, self.lanes = config, torch.device(device), lanes
         optim = config.train.optim
-        self.parts = config.train.parts if self.device.type == "cpu" else 1
         # parts
         torch.manual_seed(config.train.seed)
         self.model = H2Q(config.model).to(self.device)
@@ -128,7 +127,7 @@ class Trainer:
         judged, new = joined(studies)
         self.progress.steps += 1
         jobs = [partial(self.learn, studies), partial(self.write, studies)]
-        learned, _ = together(jobs) if self.parts > 1 else [job() for job in jobs]
+        learned, _ = together(jobs) if self.config.train.threads > 1 else [job() for job in jobs]
         if not learned:
             self.progress.skipped += 1
             judged, new = self.fall_back(reading, judged, new)
@@ -164,7 +163,8 @@ class Trainer:
             bits = judged._replace(mixed=judged.mixed.detach(), core=judged.core.detach())
             return Study(part, bits, detach(new), loss.detach(), gradient)
 
-        return together([partial(one, part, i == 0) for i, part in enumerate(cut(reading, self.parts))])
+        parts = self.config.train.parts(reading.bytes_BT.numel()) if self.device.type == "cpu" else 1
+        return together([partial(one, part, i == 0) for i, part in enumerate(cut(reading, parts))])
 
     def judge(self, reading: Reading, watch: Watch | None = None) -> tuple[Judged, LaneState]:
         """Bits of every byte, and the state after the chunk."""
