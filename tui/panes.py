@@ -53,12 +53,17 @@ def _about(seen: Seen) -> list[str]:
     if not start:
         return [f"run {seen.run}"]
     params = units.millions(number(start, "params_core") or number(start, "params"))
-    shape = f"{units.count(number(start, 'lanes'))} lanes x {units.count(number(start, 'chunk'))}"
     where = [words(start, "device")] if start.get("device") else []
     threads = number(start, "threads")
     if where and threads:
         where = [f"{where[0]} {threads:.0f} thread{'s' * (threads != 1)}"]
-    return [f"run {seen.run}", words(start, "preset"), f"{words(start, 'core')} core {params}", shape, *where]
+    return [
+        f"run {seen.run}",
+        words(start, "preset"),
+        f"{words(start, 'core')} core {params}",
+        units.shape(start),
+        *where,
+    ]
 
 
 def sources(seen: Seen) -> str:

@@ -189,7 +189,7 @@ def headline(fact: Fact) -> str:
     """The first line of a run: its name, its model, its streams."""
     parts = [f"run {fact.get('run', '?')}", str(fact.get("preset", "")), f"{fact.get('core', '?')} core"]
     parts[-1] += f" {units.millions(fact.get('params_core', fact.get('params')))}"
-    parts.append(f"{fact.get('lanes', '?')} lanes x {fact.get('chunk', '?')}")
+    parts.append(units.shape(fact))
     sources = fact.get("sources")
     if isinstance(sources, list) and sources:
         names = [os.path.basename(str(source).rstrip("/")) or str(source) for source in sources[:3]]

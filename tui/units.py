@@ -5,6 +5,7 @@ they are minutes. A number that is missing or not finite is a dash, never an inv
 """
 
 import math
+from collections.abc import Mapping
 
 DASH = "–"
 
@@ -36,6 +37,18 @@ def size(count: float | None) -> str:
 def count(number: float | None) -> str:
     """A plain count: 1,834."""
     return f"{number:,.0f}" if number is not None and math.isfinite(number) else DASH
+
+
+def shape(fact: Mapping[str, object]) -> str:
+    """The micro-batch a fact names: 24 lanes x 128, or 4 lanes x 32 to 512 where chunks grow."""
+    lanes, first, most = (fact.get(name) for name in ("lanes", "chunk_first", "chunk"))
+    grows = isinstance(first, int) and isinstance(most, int) and first < most
+    return f"{known(lanes)} lanes x " + (f"{known(first)} to {known(most)}" if grows else known(most))
+
+
+def known(number: object) -> str:
+    """A count that may be missing."""
+    return count(number) if isinstance(number, int) else DASH
 
 
 def millions(number: float | None) -> str:

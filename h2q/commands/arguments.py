@@ -135,7 +135,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """The options that describe a run: preset, sizes, and every other setting by name; the core is the verb's."""
     parser.add_argument("--preset", metavar="P", help=f"size: {', '.join(PRESETS)} (small)")
     parser.add_argument("--lanes", type=int, metavar="N", help="parallel reading streams (4; tiny 24, large 64)")
-    parser.add_argument("--chunk", type=int, metavar="T", help="bytes a lane yields per step (128)")
+    parser.add_argument("--chunk", type=int, metavar="T", help="bytes a lane yields per step, at most (small: 512)")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. recall=off (repeatable)"

@@ -27,7 +27,7 @@ def lines(references: Sequence[Fact], ends: Sequence[Fact]) -> Iterator[str]:
     """All of it."""
     first, groups = ends[0], variants(ends)
     read = f"{', '.join(first['sources'])}: {first['bytes']:,} bytes"
-    yield f"{read}, {first['lanes']} x {first['chunk']}, preset {first['preset']}"
+    yield f"{read}, {units.shape(first)}, preset {first['preset']}"
     yield from (size_line(name, seeds[0]) for name, seeds in groups.items())
     yield ""
     models = list(rows(groups))

@@ -113,6 +113,7 @@ def end(config: RunConfig, passes: Mapping[str, Pass], lanes: Lanes) -> dict[str
         "seed": config.train.seed,
         "lanes": config.train.lanes,
         "chunk": config.train.chunk,
+        "chunk_first": config.train.pace.first,
         "threads": config.train.threads,
         "sources": lanes.names,
         "bytes": total,

@@ -40,6 +40,7 @@ def start(run: Run, order: Order, trainer: Trainer, lanes: Prefetch, resumed: bo
         recall_bytes=trainer.tables.layout.nbytes if trainer.tables else 0,
         lanes=config.train.lanes,
         chunk=config.train.chunk,
+        chunk_first=config.train.pace.first,
         sources=list(lanes.names),
         seed=config.train.seed,
         device=order.device,

@@ -41,7 +41,9 @@ class Start(Fact):
     recall_bytes: int
     lanes: int
     chunk: int
+    """Bytes a lane yields per micro-batch at most; it grows to that from chunk_first."""
     sources: list[str]
+    chunk_first: int | None = None
     seed: int = 0
     device: str = "cpu"
     threads: int = 0

@@ -95,3 +95,9 @@ def test_one_thread_is_one_thread() -> None:
     for count, text in ((1, "cpu 1 thread "), (2, "cpu 2 threads ")):
         seen = seen_after({"event": "start", "run": "calm-river", "device": "cpu", "threads": count})
         assert text in words(panes.head(seen, "learning", 120))
+
+
+def test_the_head_says_that_chunks_grow() -> None:
+    for fact, text in (({"chunk": 512, "chunk_first": 32}, "4 lanes x 32 to 512"), ({"chunk": 128}, "4 lanes x 128")):
+        seen = seen_after({"event": "start", "run": "calm-river", "lanes": 4, **fact})
+        assert text in words(panes.head(seen, "learning", 120))
