@@ -1,15 +1,17 @@
 """Recall: what the bytes read so far say about the next one, bit by bit, mixed with what the network says.
 
     lookup   tables, contexts, bytes  -> found      addresses, counts and inputs of the 8 bits of every byte
-    score    mixer, found, core       -> scored     bits of the mixture and of recall alone, before anything is learned
-    write    found, scored, bytes     -> tables     what was scored is counted, in fixed order, in integers
+    score    mixer, found, core       -> scored     bits of the mixture and of recall alone, before the mixer learns
+    count    found, bytes             -> tables     what was looked up is counted, in fixed order, in integers
+    conclude found, scored            -> tables     the final maps learn how right the scored logits were
     advance  contexts, bytes          -> contexts   the lanes move on
     expand   mixer, tables, contexts  -> probabilities of all 256 bytes, the same arithmetic as score
 
 A byte is eight binary decisions, high bit first; its probability is their product, so the 256 probabilities sum to one
 by construction. The address of a bit depends on the bytes before it and on the higher bits of its own byte, never on
-itself. Within a micro-batch the tables stand still: any chunking of it gives the same bits. All of it runs on the CPU;
-logits and hidden states of another device are brought here and their gradients taken back.
+itself. `lookup` changes nothing: any chunking of it gives the same bits. `h2q.recall_follow` looks up and counts in
+turn. All of it runs on the CPU; logits and hidden states of another device are brought here and their gradients taken
+back.
 
 The final maps learn by counting: the gradient is that of the logit before them (a straight-through pass), the reported
 bits are those after them.
@@ -38,10 +40,11 @@ __all__ = [
     "Scored",
     "advance",
     "allocate",
+    "conclude",
+    "count",
     "expand",
     "lookup",
     "score",
-    "write",
     "zeros",
 ]
 
@@ -167,17 +170,20 @@ def advance(contexts: RecallContexts, bytes_BT: Tensor, lengths_B: Tensor | None
     return new
 
 
-def write(
-    tables: RecallTables, found: Found, scored: Scored, bytes_BT: Tensor, lengths_B: Tensor | None = None
-) -> None:
-    """Count what was scored: positions in order of (row, time), so equal runs give equal tables."""
-    kernel, names = kernels(), tables.config.contexts
-    data, _ = _arrays(bytes_BT, lengths_B)
-    taken, bits, nodes, matched = found.written_P, found.bits_PJ, found.nodes_PJ, found.matched_PM2
-    limit, final_limit = tables.config.count_limit, tables.config.final_limit
-    parents = np.array([names.index(PARENTS[n]) if PARENTS.get(n) in names else -1 for n in names])
+def conclude(tables: RecallTables, found: Found, scored: Scored) -> None:
+    """Teach the final maps by what was scored: positions in order of (row, time), so equal runs give equal tables."""
     for cells, logits in zip(tables.final, scored.logits, strict=False):
-        kernel.write_final(logits, found.places_PJA, taken, bits, cells, BUCKETS, final_limit)
+        given = (logits, found.places_PJA, found.written_P, found.bits_PJ)
+        kernels().write_final(*given, cells, BUCKETS, tables.config.final_limit)
+
+
+def count(tables: RecallTables, found: Found, bytes_BT: Tensor) -> None:
+    """Count what was looked up: positions in order of (row, time), so equal runs give equal tables."""
+    kernel, names = kernels(), tables.config.contexts
+    data, _ = _arrays(bytes_BT, None)
+    taken, bits, nodes, matched = found.written_P, found.bits_PJ, found.nodes_PJ, found.matched_PM2
+    limit = tables.config.count_limit
+    parents = np.array([names.index(PARENTS[n]) if PARENTS.get(n) in names else -1 for n in names])
     kernel.write_states(tables.states, found.states_PJN, taken, bits, STATE_LIMIT)
     kernel.write_trust(tables.trust, matched, taken, nodes, bits, LENGTH_CLASS, STATE_LIMIT)
     kernel.write_slots(

@@ -8,7 +8,7 @@
     history   the bytes each lane has read, a ring per lane; heads counts them
 
 Every entry is one aligned word of at most 64 bits, so a reader in another process sees old or new, never half. The
-tables belong to the trainer (or to a reader of its memory); only `h2q.recall.write` changes them.
+tables belong to the trainer (or to a reader of its memory); only `h2q.recall.count` and `conclude` change them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ to be divided one by one: waking a second thread for each costs more than it hel
 
 import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -28,9 +28,21 @@ def settle(threads: int) -> None:
 
 
 @functools.cache
-def helpers(count: int) -> ThreadPoolExecutor:
+def helpers(name: str, count: int) -> ThreadPoolExecutor:
     """Threads that work beside the caller."""
-    return ThreadPoolExecutor(count, "together")
+    return ThreadPoolExecutor(count, name)
+
+
+def beside(job: Callable[[], T]) -> Future[T]:
+    """Begin the job on a thread of its own."""
+    return helpers("beside", 1).submit(job)
+
+
+def here(job: Callable[[], T]) -> Future[T]:
+    """The same promise, kept at once by the caller."""
+    done: Future[T] = Future()
+    done.set_result(job())
+    return done
 
 
 def together(jobs: Sequence[Callable[[], T]]) -> list[T]:
@@ -39,11 +51,11 @@ def together(jobs: Sequence[Callable[[], T]]) -> list[T]:
         return [jobs[0]()]
     threads = torch.get_num_threads()
 
-    def beside(job: Callable[[], T]) -> T:
+    def as_here(job: Callable[[], T]) -> T:
         torch.set_num_threads(threads)  # a thread counts for itself
         return job()
 
-    rest = [helpers(len(jobs) - 1).submit(beside, job) for job in jobs[1:]]
+    rest = [helpers("together", len(jobs) - 1).submit(as_here, job) for job in jobs[1:]]
     try:
         first = jobs[0]()
     finally:  # nobody may still be at work on what the caller cleans up

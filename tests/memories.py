@@ -52,7 +52,8 @@ class Memory:
         """Score, count, move on: bits (B, T)."""
         found = recall.lookup(self.tables, self.contexts, data, lengths, written)
         scored = recall.score(self.mixer, self.tables, found, *self.network(*data.shape))
-        recall.write(self.tables, found, scored, data, lengths)
+        recall.count(self.tables, found, data)
+        recall.conclude(self.tables, found, scored)
         self.contexts = recall.advance(self.contexts, data, lengths)
         return scored.bits_BT.detach()
 

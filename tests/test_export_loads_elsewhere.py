@@ -58,7 +58,8 @@ def run_of(folder: Path, name: str = "h2q") -> tuple[Saved, H2Q]:
     with torch.no_grad():
         logits, hidden, _ = model(text, model.zeros(3))
         found = recall.lookup(tables, contexts, text)
-        recall.write(tables, found, recall.score(mixer, tables, found, logits, hidden), text)
+        recall.count(tables, found, text)
+        recall.conclude(tables, found, recall.score(mixer, tables, found, logits, hidden))
     weights = dict(model.state_dict()) | {f"mixer.{key}": tensor for key, tensor in mixer.state_dict().items()}
     about = {"config": {"model": to_dict(config)}, "bytes": 159, "run": "times", "bpb_core": 2.5, "bpb_mean": 1.75}
     return load(save(folder, 12, {"model": weights, "recall": tables.tensors()}, {}, about=about)), model

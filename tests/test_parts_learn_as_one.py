@@ -11,7 +11,7 @@ import h2q.train.config as shape
 from h2q.state import leaves
 from h2q.threads import together
 from h2q.train.config import Setting, resolve
-from h2q.train.reading import cut, summed
+from h2q.train.reading import cut, narrow, summed
 from h2q.train.trainer import Trainer
 from tests.lessons import batches, prose, tiny_run
 
@@ -94,7 +94,7 @@ def test_rows_are_cut_into_neighbours_and_never_into_nothing() -> None:
     trainer, batch = Trainer(tiny_run(), 4), next(batches(prose(), 4))
     reading = trainer.read(batch)
     for parts in (1, 2, 3, 9):
-        pieces = cut(reading, parts)
+        pieces = [narrow(reading, *pair) for pair in cut(len(reading.bytes_BT), parts)]
         assert len(pieces) == min(parts, 4)
         assert torch.equal(torch.cat([piece.bytes_BT for piece in pieces]), reading.bytes_BT)
         assert all(len(piece.state.core.last) == len(piece.bytes_BT) > 0 for piece in pieces)

@@ -119,7 +119,8 @@ def test_a_core_that_is_not_a_number_harms_no_table() -> None:
     data = rows(3, 20)
     found = recall.lookup(memory.tables, memory.contexts, data)
     scored = recall.score(memory.mixer, memory.tables, found, torch.full((3, 20, 256), torch.nan), None)
-    recall.write(memory.tables, found, scored, data)
+    recall.count(memory.tables, found, data)
+    recall.conclude(memory.tables, found, scored)
     assert torch.isfinite(scored.bits_recall_BT).all()
     assert torch.isfinite(recall.expand(memory.mixer, memory.tables, memory.contexts)).all()
 

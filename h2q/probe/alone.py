@@ -1,6 +1,6 @@
 """Recall without a network: the tables, the mixer and the recipe of a run, and nothing else.
 
-    batch -> lookup -> score (the `alone` mixer) -> one backward, one step of its level -> write -> lanes move on
+    batch -> follow -> score (the `alone` mixer) -> one backward, one step of its level -> conclude -> lanes move on
 
 Promises: the bits are those that the trainer of the same config reports as recall alone: what a network adds, it adds
 beside this memory and never inside it. Stored bytes read once: no conversation, no later epochs.
@@ -11,12 +11,14 @@ from torch import Tensor
 
 from h2q import recall
 from h2q.optim.levels import Levels
+from h2q.recall_follow import follow
 from h2q.recall_mixer import RecallMixer
 from h2q.state import gather, scatter
 from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, objective
+from h2q.train.rates import entries, rules
 from h2q.train.schedule import scales
-from h2q.train.trainer import Progress, entries, rules
+from h2q.train.trainer import Progress
 from stream.lanes import Batch
 
 
@@ -32,15 +34,15 @@ class Alone:
         self.progress = Progress()
 
     def step(self, batch: Batch) -> None:
-        """Score, learn, write, advance."""
+        """Follow, score, learn, conclude."""
         bytes_BT, lengths, rows = (torch.from_numpy(part) for part in (batch.bytes_BT, batch.lengths_B, batch.rows_B))
         before = gather(self.contexts, rows)
-        found = recall.lookup(self.tables, before, bytes_BT, lengths)
+        found, after = follow(self.tables, before, bytes_BT, lengths)
         scored = recall.score(self.mixer, self.tables, found)
         self.progress.steps += 1
         self.learn(scored.bits_BT, torch.arange(bytes_BT.shape[1]) < lengths[:, None])
-        recall.write(self.tables, found, scored, bytes_BT)
-        self.contexts = scatter(self.contexts, rows, recall.advance(before, bytes_BT, lengths))
+        recall.conclude(self.tables, found, scored)
+        self.contexts = scatter(self.contexts, rows, after)
         self.progress.bytes += int(lengths.sum())
         self.progress.bits += float(scored.bits_BT.detach().double().sum())
 

@@ -46,16 +46,14 @@ class Study(NamedTuple):
     gradient: Sequence[Tensor | None]
 
 
-def cut(reading: Reading, parts: int) -> list[Reading]:
-    """The reading in at most so many parts of neighbouring rows; views, not copies."""
-    rows = len(reading.bytes_BT)
+def cut(rows: int, parts: int) -> list[tuple[int, int]]:
+    """First and last plus one of at most so many groups of neighbouring rows."""
     count = max(1, min(parts, rows))
-    edges = [rows * i // count for i in range(count + 1)]
-    return [narrow(reading, *pair) for pair in pairwise(edges)]
+    return list(pairwise(rows * i // count for i in range(count + 1)))
 
 
 def narrow(reading: Reading, start: int, stop: int) -> Reading:
-    """Some of its rows."""
+    """Some rows of a reading; views, not copies."""
     if (start, stop) == (0, len(reading.bytes_BT)):
         return reading
     lengths, rows = (None if x is None else x[start:stop] for x in (reading.lengths, reading.rows))
@@ -79,3 +77,12 @@ def summed(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """What the parts say of one parameter, added up in their order; None if none says anything."""
     given = [g for g in gradients if g is not None]
     return reduce(torch.add, given) if given else None
+
+
+def mean_hits(studies: Sequence[Study]) -> dict[str, float]:
+    """The share of positions at which each context of recall was known, over all parts."""
+    sizes = [study.part.real_BT.numel() for study in studies]
+    rates = [study.judged.trace[0].hits for study in studies]
+    return {
+        name: sum(rate[name] * size for rate, size in zip(rates, sizes, strict=True)) / sum(sizes) for name in rates[0]
+    }

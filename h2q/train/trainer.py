@@ -7,7 +7,8 @@ It owns the model, the recall tables, every optimizer state and every lane's sta
 what resumes. It knows nothing of files, sockets or time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,18 +18,23 @@ import torch
 from torch import Tensor
 
 from h2q import recall
-from h2q.layers import owned
 from h2q.model import H2Q, Watch
-from h2q.optim.levels import Entry, Levels, Rules
+from h2q.optim.levels import Levels
+from h2q.recall_contexts import RecallContexts
+from h2q.recall_follow import follow, rows
 from h2q.recall_mixer import RecallMixer
 from h2q.recall_tables import RecallTables
-from h2q.state import detach, flatten, gather, scatter, unflatten
-from h2q.threads import together
-from h2q.train.config import OptimConfig, RunConfig
+from h2q.state import detach, flatten, gather, map_tree, scatter, unflatten
+from h2q.threads import beside, here, together
+from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, core_bits, objective
-from h2q.train.reading import LaneState, Reading, Study, cut, joined, summed
+from h2q.train.rates import entries, rules
+from h2q.train.reading import LaneState, Reading, Study, cut, joined, mean_hits, narrow, summed
 from h2q.train.schedule import scales
 from stream.lanes import Batch
+
+Heard = tuple[recall.Found, RecallContexts]
+"""What recall found of a micro-batch, and the contexts behind it."""
 
 
 class Score(NamedTuple):
@@ -52,45 +58,6 @@ class Progress:
     bits_core: float = 0.0
     bits_recall: float = 0.0
     skipped: int = 0
-
-
-def entries(model: torch.nn.Module, optim: OptimConfig, prefix: str) -> list[Entry]:
-    """Every parameter with its rate and level; each has exactly one."""
-    rates = {
-        "matrix": optim.matrix,
-        "bank": optim.bank,
-        "embedding": optim.embedding,
-        "ngram": optim.ngram,
-        "head": optim.head,
-        "gain": optim.gain,
-        "scale": optim.scale,
-        "mixer": optim.mixer,
-        "gate": optim.gate,
-        "lift": optim.lift,
-        "alone": optim.mixer,
-    }
-    groups = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
-    found = []
-    for name, tensor, role, period in owned(model, prefix):
-        width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
-        group = groups.get(role.kind, "core")
-        found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram", group))
-    assert len(found) == len(list(model.parameters())), "a parameter has no role"
-    return found
-
-
-def rules(optim: OptimConfig) -> Rules:
-    """What all levels share."""
-    return Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
-
-
-def mean_hits(studies: Sequence[Study]) -> dict[str, float]:
-    """The share of positions at which each context of recall was known, over all parts."""
-    sizes = [study.part.real_BT.numel() for study in studies]
-    rates = [study.judged.trace[0].hits for study in studies]
-    return {
-        name: sum(rate[name] * size for rate, size in zip(rates, sizes, strict=True)) / sum(sizes) for name in rates[0]
-    }
 
 
 class Trainer:
@@ -154,9 +121,11 @@ class Trainer:
         real = int(reading.real_BT.sum())
         weights = [weight for weight in self.weights if real]
         self.energy, self.axiom = [], None
+        heard = (beside if self.config.train.threads > 1 else here)(partial(self.follow, reading))
 
-        def one(part: Reading, first: bool) -> Study:
-            judged, new = self.judge(part, self.watch if first else None)
+        def one(start: int, stop: int) -> Study:
+            part, first = narrow(reading, start, stop), start == 0
+            judged, new = self.judge(part, self.watch if first else None, lambda: self.of_rows(heard, start, stop))
             penalty = self.penalty() if first else None
             loss = objective(judged, part.real_BT, real, self.config.train.core_weight, penalty)
             gradient = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
@@ -164,18 +133,42 @@ class Trainer:
             return Study(part, bits, detach(new), loss.detach(), gradient)
 
         parts = self.config.train.parts(reading.bytes_BT.numel()) if self.device.type == "cpu" else 1
-        return together([partial(one, part, i == 0) for i, part in enumerate(cut(reading, parts))])
+        try:
+            return together([partial(one, *pair) for pair in cut(len(reading.bytes_BT), parts)])
+        finally:
+            heard.exception()  # whatever happens, the tables are at rest when this returns
 
-    def judge(self, reading: Reading, watch: Watch | None = None) -> tuple[Judged, LaneState]:
-        """Bits of every byte, and the state after the chunk."""
+    def follow(self, reading: Reading) -> Heard | None:
+        """What recall finds of every byte before it counts it, and the contexts behind."""
+        given = (reading.state.contexts, reading.bytes_BT, reading.lengths, reading.real_BT)
+        return follow(self.tables, *given) if self.tables else None
+
+    def of_rows(self, heard: Future[Heard | None], start: int, stop: int) -> Heard | None:
+        """The share of some lanes, once it is there."""
+        whole = heard.result()
+        if whole is None:
+            return None
+        found, contexts = whole
+        return rows(found, start, stop), map_tree(lambda x: x[start:stop], contexts)
+
+    def look(self, reading: Reading) -> Heard | None:
+        """The same without counting anything."""
+        if not self.tables:
+            return None
+        before, given = reading.state.contexts, (reading.bytes_BT, reading.lengths)
+        return recall.lookup(self.tables, before, *given, reading.real_BT), recall.advance(before, *given)
+
+    def judge(
+        self, reading: Reading, watch: Watch | None = None, heard: Callable[[], Heard | None] | None = None
+    ) -> tuple[Judged, LaneState]:
+        """Bits of every byte, and the state after the chunk. Nothing changes unless `heard` counts."""
         logits, hidden, core = self.model(reading.bytes_BT, reading.state.core, reading.lengths, watch)
         own = core_bits(logits, reading.bytes_BT)
-        if self.tables is None or self.mixer is None:
+        known = heard() if heard else self.look(reading)
+        if known is None or self.tables is None or self.mixer is None:
             return Judged(own, own, None, None), LaneState(core, ())
-        before = reading.state.contexts
-        found = recall.lookup(self.tables, before, reading.bytes_BT, reading.lengths, reading.real_BT)
+        found, after = known
         scored = recall.score(self.mixer, self.tables, found, logits, hidden)
-        after = recall.advance(before, reading.bytes_BT, reading.lengths)
         return Judged(scored.bits_BT, own, scored.bits_recall_BT, (found, scored)), LaneState(core, after)
 
     def watch(self, stream: Tensor) -> None:
@@ -205,11 +198,11 @@ class Trainer:
         return True
 
     def write(self, studies: Sequence[Study]) -> bool:
-        """What was scored goes into the tables, lane by lane; always done."""
+        """What only a score can teach goes into the tables, lane by lane; always done."""
         for part, judged, *_ in studies:
             if self.tables:
                 found, scored = judged.trace
-                recall.write(self.tables, found, scored, part.bytes_BT)
+                recall.conclude(self.tables, found, scored)
             self.model.note(part.bytes_BT, part.state.core, part.real_BT)
         if self.tables:
             self.hits = mean_hits(studies)

@@ -1,0 +1,70 @@
+"""Following the lanes through a micro-batch: look up a stretch, count it, look up the next.
+
+    bytes (B, T) --stretch--> lookup -> count -> advance --next--> ...      found of all T; tables that know them
+
+What the tables say of a byte is fixed before its own stretch is counted, so nothing sees itself; and what happened a
+stretch ago is known, however much the network reads at once. The mixer, which needs the network, comes later and once:
+`score` for all of it, then `conclude`. Nothing here depends on the network, so it may run beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from h2q.recall import Found, advance, count, lookup
+from h2q.recall_contexts import RecallContexts
+from h2q.recall_tables import RecallTables
+
+STRETCH = 32
+"""Bytes of a lane between two writings: the shortest micro-batch. Fewer gain little and cost a call of every kernel."""
+FIXED = ("shape", "depths_J", "lanes_B", "hits")
+
+
+def follow(
+    tables: RecallTables,
+    contexts: RecallContexts,
+    bytes_BT: Tensor,
+    lengths_B: Tensor | None = None,
+    written_BT: Tensor | None = None,
+    stretch: int = STRETCH,
+) -> tuple[Found, RecallContexts]:
+    """As `lookup` and then `count`, in stretches of the rows; and the lanes' contexts behind the last byte.
+
+    bytes (B, T), lengths (B,), written (B, T) as there. The states of slots and the matches that were found are those
+    of the time, so only `score` and `conclude` may follow.
+    """
+    pieces, length = list[Found](), bytes_BT.shape[1]
+    for start in range(0, length, stretch):
+        part = bytes_BT[:, start : start + stretch]
+        left = None if lengths_B is None else (lengths_B - start).clamp(0, part.shape[1])
+        taken = None if written_BT is None else written_BT[:, start : start + stretch]
+        found = lookup(tables, contexts, part, left, taken)
+        count(tables, found, part)
+        contexts = advance(contexts, part, left)
+        pieces.append(found)
+    return (pieces[0] if len(pieces) == 1 else behind_each_other(pieces)), contexts
+
+
+def behind_each_other(pieces: list[Found]) -> Found:
+    """The stretches of the same rows as one."""
+    lanes = pieces[0].shape[0]
+    sizes = np.array([piece.shape[1] for piece in pieces], float)
+
+    def joined(name: str) -> Any:
+        parts = [getattr(piece, name) for piece in pieces]
+        rows = [part.reshape(lanes, -1, *part.shape[1:]) for part in parts]
+        return np.concatenate(rows, 1).reshape(-1, *parts[0].shape[1:])
+
+    rates = {name: float(np.average([piece.hits[name] for piece in pieces], weights=sizes)) for name in pieces[0].hits}
+    long = {name: joined(name) for name in Found._fields if name not in FIXED}
+    return pieces[0]._replace(shape=(lanes, int(sizes.sum())), hits=rates, **long)
+
+
+def rows(found: Found, start: int, stop: int) -> Found:
+    """Some rows of what was found; views."""
+    length = found.shape[1]
+    part = {name: getattr(found, name)[start * length : stop * length] for name in Found._fields if name not in FIXED}
+    return found._replace(shape=(stop - start, length), lanes_B=found.lanes_B[start:stop], **part)
