@@ -17,9 +17,12 @@ from torch import Tensor
 from h2q.recall import Found, advance, count, lookup
 from h2q.recall_contexts import RecallContexts
 from h2q.recall_tables import RecallTables
+from h2q.state import map_tree
 
 STRETCH = 32
 """Bytes of a lane between two writings: the shortest micro-batch. Fewer gain little and cost a call of every kernel."""
+Heard = tuple[Found, RecallContexts]
+"""What was found of a micro-batch, and the contexts behind it."""
 FIXED = ("shape", "depths_J", "lanes_B", "hits")
 
 
@@ -30,7 +33,7 @@ def follow(
     lengths_B: Tensor | None = None,
     written_BT: Tensor | None = None,
     stretch: int = STRETCH,
-) -> tuple[Found, RecallContexts]:
+) -> Heard:
     """As `lookup` and then `count`, in stretches of the rows; and the lanes' contexts behind the last byte.
 
     bytes (B, T), lengths (B,), written (B, T) as there. The states of slots and the matches that were found are those
@@ -63,8 +66,24 @@ def behind_each_other(pieces: list[Found]) -> Found:
     return pieces[0]._replace(shape=(lanes, int(sizes.sum())), hits=rates, **long)
 
 
-def rows(found: Found, start: int, stop: int) -> Found:
-    """Some rows of what was found; views."""
+def look(
+    tables: RecallTables,
+    contexts: RecallContexts,
+    bytes_BT: Tensor,
+    lengths_B: Tensor | None = None,
+    written_BT: Tensor | None = None,
+) -> Heard:
+    """The same with nothing counted: `lookup`, and the contexts behind."""
+    found = lookup(tables, contexts, bytes_BT, lengths_B, written_BT)
+    return found, advance(contexts, bytes_BT, lengths_B)
+
+
+def share(heard: Heard | None, start: int, stop: int) -> Heard | None:
+    """Some rows of what was heard; views. Nothing of nothing."""
+    if heard is None:
+        return None
+    found, contexts = heard
     length = found.shape[1]
     part = {name: getattr(found, name)[start * length : stop * length] for name in Found._fields if name not in FIXED}
-    return found._replace(shape=(stop - start, length), lanes_B=found.lanes_B[start:stop], **part)
+    some = found._replace(shape=(stop - start, length), lanes_B=found.lanes_B[start:stop], **part)
+    return some, map_tree(lambda x: x[start:stop], contexts)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from h2q import recall
-from h2q.recall_follow import FIXED, follow
-from h2q.recall_follow import rows as some_rows
+from h2q.recall_follow import FIXED, follow, share
 from tests.memories import Memory, rows, taught
 
 
@@ -87,9 +86,12 @@ def test_masked_bytes_are_found_and_never_counted() -> None:
 
 def test_rows_are_a_share_of_what_was_found() -> None:
     memory, data = taught(), rows(3, 40, seed=5)
-    found, _ = follow(memory.tables, memory.contexts, data, stretch=16)
-    share = some_rows(found, 1, 3)
-    assert share.shape == (2, 40)
-    assert share.lanes_B.tolist() == found.lanes_B[1:].tolist()
+    heard = follow(memory.tables, memory.contexts, data, stretch=16)
+    some = share(heard, 1, 3)
+    assert some is not None
+    assert some[0].shape == (2, 40)
+    assert some[0].lanes_B.tolist() == heard[0].lanes_B[1:].tolist()
     for name in set(recall.Found._fields) - set(FIXED):
-        assert np.array_equal(getattr(share, name), getattr(found, name)[40:]), name
+        assert np.array_equal(getattr(some[0], name), getattr(heard[0], name)[40:]), name
+    assert all(torch.equal(a, b[1:]) for a, b in zip(some[1], heard[1], strict=True))
+    assert share(None, 0, 1) is None

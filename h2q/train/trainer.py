@@ -1,14 +1,13 @@
 """The trainer: score a micro-batch, learn from it, carry the state on. Exactly one optimizer step each.
 
-    batch --> score with weights and tables that have not seen it --> one backward --> levels step on their clocks
-                                                                  '-> recall.write '-> state detached, carried on
+    batch --> score with weights and counts that have not seen it --> one backward --> levels step on their clocks
+          '-> recall follows, looks up and counts               '-> maps and successors '-> state carried on
 
 It owns the model, the recall tables, every optimizer state and every lane's state; `state_dict` is the complete list of
 what resumes. It knows nothing of files, sockets or time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,11 +19,10 @@ from torch import Tensor
 from h2q import recall
 from h2q.model import H2Q, Watch
 from h2q.optim.levels import Levels
-from h2q.recall_contexts import RecallContexts
-from h2q.recall_follow import follow, rows
+from h2q.recall_follow import Heard, follow, look, share
 from h2q.recall_mixer import RecallMixer
 from h2q.recall_tables import RecallTables
-from h2q.state import detach, flatten, gather, map_tree, scatter, unflatten
+from h2q.state import detach, flatten, gather, scatter, unflatten
 from h2q.threads import beside, here, together
 from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, core_bits, objective
@@ -32,9 +30,6 @@ from h2q.train.rates import entries, rules
 from h2q.train.reading import LaneState, Reading, Study, cut, joined, mean_hits, narrow, summed
 from h2q.train.schedule import scales
 from stream.lanes import Batch
-
-Heard = tuple[recall.Found, RecallContexts]
-"""What recall found of a micro-batch, and the contexts behind it."""
 
 
 class Score(NamedTuple):
@@ -121,11 +116,11 @@ class Trainer:
         real = int(reading.real_BT.sum())
         weights = [weight for weight in self.weights if real]
         self.energy, self.axiom = [], None
-        heard = (beside if self.config.train.threads > 1 else here)(partial(self.follow, reading))
+        heard = (beside if self.config.train.threads > 1 else here)(partial(self.hear, reading, follow))
 
         def one(start: int, stop: int) -> Study:
             part, first = narrow(reading, start, stop), start == 0
-            judged, new = self.judge(part, self.watch if first else None, lambda: self.of_rows(heard, start, stop))
+            judged, new = self.judge(part, self.watch if first else None, lambda: share(heard.result(), start, stop))
             penalty = self.penalty() if first else None
             loss = objective(judged, part.real_BT, real, self.config.train.core_weight, penalty)
             gradient = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
@@ -138,25 +133,10 @@ class Trainer:
         finally:
             heard.exception()  # whatever happens, the tables are at rest when this returns
 
-    def follow(self, reading: Reading) -> Heard | None:
-        """What recall finds of every byte before it counts it, and the contexts behind."""
+    def hear(self, reading: Reading, how: Callable[..., Heard]) -> Heard | None:
+        """What recall says of every byte, by `follow` or `look`, and the contexts behind it; None without recall."""
         given = (reading.state.contexts, reading.bytes_BT, reading.lengths, reading.real_BT)
-        return follow(self.tables, *given) if self.tables else None
-
-    def of_rows(self, heard: Future[Heard | None], start: int, stop: int) -> Heard | None:
-        """The share of some lanes, once it is there."""
-        whole = heard.result()
-        if whole is None:
-            return None
-        found, contexts = whole
-        return rows(found, start, stop), map_tree(lambda x: x[start:stop], contexts)
-
-    def look(self, reading: Reading) -> Heard | None:
-        """The same without counting anything."""
-        if not self.tables:
-            return None
-        before, given = reading.state.contexts, (reading.bytes_BT, reading.lengths)
-        return recall.lookup(self.tables, before, *given, reading.real_BT), recall.advance(before, *given)
+        return how(self.tables, *given) if self.tables else None
 
     def judge(
         self, reading: Reading, watch: Watch | None = None, heard: Callable[[], Heard | None] | None = None
@@ -164,7 +144,7 @@ class Trainer:
         """Bits of every byte, and the state after the chunk. Nothing changes unless `heard` counts."""
         logits, hidden, core = self.model(reading.bytes_BT, reading.state.core, reading.lengths, watch)
         own = core_bits(logits, reading.bytes_BT)
-        known = heard() if heard else self.look(reading)
+        known = heard() if heard else self.hear(reading, look)
         if known is None or self.tables is None or self.mixer is None:
             return Judged(own, own, None, None), LaneState(core, ())
         found, after = known
