@@ -53,17 +53,21 @@ def follow(
 
 def behind_each_other(pieces: list[Found]) -> Found:
     """The stretches of the same rows as one."""
-    lanes = pieces[0].shape[0]
-    sizes = np.array([piece.shape[1] for piece in pieces], float)
+    lanes, length = pieces[0].shape[0], sum(piece.shape[1] for piece in pieces)
+    counts = [int(piece.valid_P.sum()) for piece in pieces]
 
     def joined(name: str) -> Any:
         parts = [getattr(piece, name) for piece in pieces]
         rows = [part.reshape(lanes, -1, *part.shape[1:]) for part in parts]
         return np.concatenate(rows, 1).reshape(-1, *parts[0].shape[1:])
 
-    rates = {name: float(np.average([piece.hits[name] for piece in pieces], weights=sizes)) for name in pieces[0].hits}
+    def rate(name: str) -> float:
+        known = sum(piece.hits[name] * size for piece, size in zip(pieces, counts, strict=True))
+        return known / max(1, sum(counts))
+
+    rates = {name: rate(name) for name in pieces[0].hits}
     long = {name: joined(name) for name in Found._fields if name not in FIXED}
-    return pieces[0]._replace(shape=(lanes, int(sizes.sum())), hits=rates, **long)
+    return pieces[0]._replace(shape=(lanes, length), hits=rates, **long)
 
 
 def look(

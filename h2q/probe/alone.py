@@ -2,8 +2,9 @@
 
     batch -> follow -> score (the `alone` mixer) -> one backward, one step of its level -> conclude -> lanes move on
 
-Promises: the bits are those that the trainer of the same config reports as recall alone: what a network adds, it adds
-beside this memory and never inside it. Stored bytes read once: no conversation, no later epochs.
+Promises: the bits are those that the trainer of the same config reports as recall alone, to the rounding of sums where
+that learns in parts: what a network adds, it adds beside this memory and never inside it. Stored bytes read once: no
+conversation, no later epochs.
 """
 
 import torch

@@ -2,9 +2,9 @@
 
     reading --cut--> parts --scored and differentiated side by side--> studies --joined--> scores, state, gradient
 
-Within a micro-batch lanes share nothing but weights and tables that stand still. So the parts' code lengths, each over
-the bytes of the whole, and their gradients add up, always in the order of the lanes: equal runs on equally many threads
-give equal bits.
+What recall says of a micro-batch is heard for all lanes at once; beyond that they share nothing but weights, which
+stand still. So the parts' code lengths, each over the bytes of the whole, and their gradients add up, always in the
+order of the lanes: equal runs on equally many threads give equal bits.
 """
 
 from collections.abc import Sequence
@@ -62,27 +62,17 @@ def narrow(reading: Reading, start: int, stop: int) -> Reading:
 
 
 def joined(studies: Sequence[Study]) -> tuple[Judged, LaneState]:
-    """The bits of all rows and the state of all lanes; the trace is that of each part."""
-    trace = [study.judged.trace for study in studies]
+    """The bits of all rows and the state of all lanes; the traces stay with the parts."""
     if len(studies) == 1:
-        return studies[0].judged._replace(trace=trace), studies[0].new
+        return studies[0].judged._replace(trace=None), studies[0].new
     bits = [[x for x in part if x is not None] for part in zip(*(study.judged[:3] for study in studies), strict=True)]
     mixed, core, recall = (torch.cat(part) if part else None for part in bits)
     assert mixed is not None
     assert core is not None
-    return Judged(mixed, core, recall, trace), map_tree(lambda *x: torch.cat(x), *(study.new for study in studies))
+    return Judged(mixed, core, recall, None), map_tree(lambda *x: torch.cat(x), *(study.new for study in studies))
 
 
 def summed(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """What the parts say of one parameter, added up in their order; None if none says anything."""
     given = [g for g in gradients if g is not None]
     return reduce(torch.add, given) if given else None
-
-
-def mean_hits(studies: Sequence[Study]) -> dict[str, float]:
-    """The share of positions at which each context of recall was known, over all parts."""
-    sizes = [study.part.real_BT.numel() for study in studies]
-    rates = [study.judged.trace[0].hits for study in studies]
-    return {
-        name: sum(rate[name] * size for rate, size in zip(rates, sizes, strict=True)) / sum(sizes) for name in rates[0]
-    }

@@ -27,7 +27,7 @@ from h2q.threads import beside, here, together
 from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
-from h2q.train.reading import LaneState, Reading, Study, cut, joined, mean_hits, narrow, summed
+from h2q.train.reading import LaneState, Reading, Study, cut, joined, narrow, summed
 from h2q.train.schedule import scales
 from stream.lanes import Batch
 
@@ -112,7 +112,7 @@ class Trainer:
         return Reading(bytes_BT, real, ragged, rows, state)
 
     def study(self, reading: Reading) -> list[Study]:
-        """Score every part of the micro-batch and say which way is down, side by side. Nothing has learned yet."""
+        """Score every part of the micro-batch and say which way is down, side by side. No weight has learned yet."""
         real = int(reading.real_BT.sum())
         weights = [weight for weight in self.weights if real]
         self.energy, self.axiom = [], None
@@ -185,7 +185,7 @@ class Trainer:
                 recall.conclude(self.tables, found, scored)
             self.model.note(part.bytes_BT, part.state.core, part.real_BT)
         if self.tables:
-            self.hits = mean_hits(studies)
+            self.hits = studies[0].judged.trace[0].hits  # of all parts: they were heard together
         return True
 
     def scale(self) -> dict[str, float]:
@@ -200,8 +200,7 @@ class Trainer:
         return judged._replace(mixed=mixed, core=flat), LaneState(core, new.contexts)
 
     def carry(self, reading: Reading, new: LaneState) -> None:
-        """Put the lanes back, without their past's graph."""
-        new = detach(new)
+        """Put the lanes back; `new` has no graph."""
         self.state = new if reading.rows is None else scatter(self.state, reading.rows, new)
 
     def count(self, batch: Batch, reading: Reading, judged: Judged, skipped: bool) -> Score:
