@@ -52,7 +52,7 @@ class AttentionConfig:
 
     heads: int = 4
     """Heads; each carries width / (4 heads) quaternions."""
-    window: int = 128
+    window: int = 64
     """A byte attends to itself and the window - 1 bytes before it, exactly, however the stream is cut."""
     phase: str = "rotation"
     """Phase feedback: rotation (norm-preserving), prototype (as first published), off."""
@@ -91,7 +91,7 @@ class ContinuumConfig:
     """Micro-batches between the steps of each level, fastest first."""
     shares: tuple[float, ...] = (0.5, 0.25, 0.25)
     """Share of the hidden units each level owns."""
-    expansion: float = 2.0
+    expansion: float = 1.0
     """Hidden units of all levels together, in widths."""
     activation: str = "relu2"
     """relu2 or silu."""
@@ -109,25 +109,47 @@ class ContinuumConfig:
         )
 
 
+CONTEXTS = {
+    **{f"order{n}": (0, n, 0) for n in (1, 2, 3, 4, 5, 6, 8)},
+    "gap": (1, 3, 0),
+    "word": (0, 1, 1),
+    "word+1": (0, 2, 2),
+    "word+before": (0, 2, 1),
+    "before": (1, 1, 1),
+    "before+earlier": (1, 2, 1),
+    "earlier": (2, 1, 1),
+}
+"""What the network may look up by (h2q.contexts): how many to skip, counted back from the last byte, how many to take,
+and of what: 0 bytes; 1 words, whatever parts them; 2 words parted by a single byte, up to where two stand between.
+The first word is the one being spelled, even if it has no letter yet."""
+
+
+def known_contexts(owner: str, names: tuple[str, ...]) -> None:
+    """Raise ConfigError for a context that does not exist or comes twice, or if there is none."""
+    for name in names:
+        require(name in CONTEXTS, f"{owner}.contexts has no {name!r}{nearest(name, list(CONTEXTS))}")
+    require(0 < len(set(names)) == len(names), f"{owner}.contexts must name some, each once.")
+
+
 @dataclass(frozen=True)
 class NgramConfig:
-    """Hashed n-gram input embeddings: what the last few bytes spell (h2q.embedding)."""
+    """Hashed n-gram input embeddings: what the last few bytes and words spell (h2q.embedding)."""
 
     enabled: bool = True
-    orders: tuple[int, ...] = (2, 3, 4, 5, 6)
-    """Lengths in bytes, counted from the last byte read."""
+    contexts: tuple[str, ...] = (
+        *("order2", "order3", "order4", "order5", "order6"),
+        *("word", "word+before", "before", "before+earlier", "earlier"),
+    )
+    """Which contexts have a table."""
     rows_log2: int = 15
     """Rows a table, as a power of two."""
     dim: int = 64
-    """Numbers a row; the orders are concatenated and mapped to the width."""
+    """Numbers a row; the contexts are concatenated and mapped to the width."""
 
     def __post_init__(self) -> None:
-        require(len(self.orders) > 0 and all(2 <= n <= 16 for n in self.orders), "ngram.orders must lie in 2 to 16.")
+        known_contexts("ngram", self.contexts)
         require(4 <= self.rows_log2 <= 24, f"ngram.rows_log2 is {self.rows_log2}; set 4 to 24.")
         require(self.dim > 0, "ngram.dim must be 1 or more.")
-
-
-SUCCESSOR_CONTEXTS = ("order1", "order2", "order3", "order4", "order5", "order6", "order8", "word", "word+1", "gap")
 
 
 @dataclass(frozen=True)
@@ -135,18 +157,18 @@ class SuccessorConfig:
     """The network's own associative memory of what followed what (h2q.successors)."""
 
     enabled: bool = True
-    contexts: tuple[str, ...] = SUCCESSOR_CONTEXTS
-    """Which contexts are kept: the last n bytes (order n), the word so far, that and the word before, a gap."""
+    contexts: tuple[str, ...] = (
+        *("order1", "order2", "order3", "order4", "order5", "order6", "order8"),
+        *("word", "word+1", "gap"),
+    )
+    """Which contexts are kept."""
     rows_log2: int = 18
     """Slots a context, as a power of two; a slot takes six bytes."""
     dim: int = 64
     """Numbers a candidate is described with before they are mapped to the width."""
 
     def __post_init__(self) -> None:
-        for name in self.contexts:
-            known = name in SUCCESSOR_CONTEXTS
-            require(known, f"successors.contexts has no {name!r}{nearest(name, list(SUCCESSOR_CONTEXTS))}")
-        require(0 < len(set(self.contexts)) == len(self.contexts), "successors.contexts must name some, each once.")
+        known_contexts("successors", self.contexts)
         require(4 <= self.rows_log2 <= 24, f"successors.rows_log2 is {self.rows_log2}; set 4 to 24.")
         require(self.dim > 0, "successors.dim must be 1 or more.")
 
@@ -160,7 +182,7 @@ class ModelConfig:
     width: int = 256
     """D, numbers a byte carries between blocks; a reversible model splits them into two streams."""
     blocks: int = 2
-    pattern: tuple[str, ...] = ("delta", "attention")
+    pattern: tuple[str, ...] = ("attention", "delta")
     """Mixers of the h2q core, repeated over the blocks."""
     conv: int = 4
     """Taps of the causal convolution before each mixer; 1 switches it off."""
@@ -188,10 +210,10 @@ class ModelConfig:
             self.inner % unit == 0,
             f"width {self.width} is not a multiple of structure.block {unit * halves}: set one of the two.",
         )
-        joined = len(self.ngram.orders) * self.ngram.dim
+        joined = len(self.ngram.contexts) * self.ngram.dim
         require(
             not self.ngram.enabled or self.structure.form == "dense" or joined % unit == 0,
-            f"ngram.dim {self.ngram.dim} times {len(self.ngram.orders)} orders is not a multiple of "
+            f"ngram.dim {self.ngram.dim} times {len(self.ngram.contexts)} contexts is not a multiple of "
             f"structure.block {unit}: set one of the two.",
         )
         require(

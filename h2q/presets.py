@@ -53,7 +53,7 @@ def medium() -> ModelConfig:
         attention=AttentionConfig(heads=6),
         delta=DeltaConfig(heads=6),
         continuum=ContinuumConfig(expansion=4.0),
-        ngram=NgramConfig(rows_log2=17),
+        ngram=NgramConfig(rows_log2=16),
         recall=RecallConfig(table_bytes=256 << 20),
     )
 
@@ -67,7 +67,7 @@ def large() -> ModelConfig:
         attention=AttentionConfig(heads=8),
         delta=DeltaConfig(heads=16, chunk=64),
         continuum=ContinuumConfig(expansion=4.0),
-        ngram=NgramConfig(rows_log2=20),
+        ngram=NgramConfig(rows_log2=19),
         successors=SuccessorConfig(rows_log2=20),
         recall=RecallConfig(table_bytes=1 << 30),
     )

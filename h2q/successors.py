@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.contexts import plan_of, trace
 from h2q.kernels.reference_successors import NOTHING, RUN, SLOT
 from h2q.kernels.streams import spread, streams
 from h2q.kernels.successors import kernels
@@ -25,17 +26,8 @@ from h2q.structure import HamiltonLinear, StructureBank
 
 KEPT = RUN
 """Successors a slot keeps: what stands in it before the run."""
-REACH = 32
-"""Symbols a context may look back, the last one included."""
 RUNS = (1, 2, 3, 4, 6, 10, 15)
 """Smallest run of each class above 0."""
-PLANS = {
-    **{f"order{n}": (0, n, 0) for n in (1, 2, 3, 4, 5, 6, 8)},
-    "gap": (1, 3, 0),
-    "word": (0, 0, 0),
-    "word+1": (0, 0, 1),
-}
-"""How each context is hashed: symbols skipped, symbols folded (0: back to the start of the word), breaks passed."""
 START_VOTE = 0.3
 
 
@@ -104,7 +96,7 @@ class Successors(nn.Module):
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()
         part = config.successors
-        self.register_buffer("plan", torch.tensor([PLANS[name] for name in part.contexts]), persistent=False)
+        self.register_buffer("plan", plan_of(part.contexts), persistent=False)
         self.register_buffer("runs", torch.tensor(RUNS), persistent=False)
         count, dim = len(part.contexts), part.dim
         self.register_buffer("table", torch.zeros(count, 1 << part.rows_log2, SLOT, dtype=torch.uint8))
@@ -120,8 +112,8 @@ class Successors(nn.Module):
         return {"values": Role("embedding"), "place": Role("gain"), "votes": Role("scale"), "trust": Role("gain")}
 
     def find(self, symbols: Tensor, history: Tensor) -> Candidates:
-        """What followed the contexts that end at each symbol (B, T), after the history (B, REACH - 1) before it."""
-        keys = self.keys(symbols, history)
+        """What followed the contexts that end at each symbol (B, T), after the history (B, K) before it."""
+        keys = trace(symbols, history, self.plan)
         found, runs = keys.new_empty(*keys.shape, KEPT), torch.empty_like(keys)
         kernels(keys).consult(self.table, keys, found, runs)
         return Candidates(found, torch.bucketize(runs, self.runs, right=True))
@@ -154,14 +146,7 @@ class Successors(nn.Module):
         Notes follow each other, so this is the CPU's work wherever the model is.
         """
         table = self.table.cpu()
-        given = (self.keys(symbols, history).cpu(), followed.to("cpu", torch.uint8), taken.cpu())
+        given = (trace(symbols, history, self.plan).cpu(), followed.to("cpu", torch.uint8), taken.cpu())
         kernels(table).note(table, *given)
         if table is not self.table:
             self.table.copy_(table)
-
-    def keys(self, symbols: Tensor, history: Tensor) -> Tensor:
-        """Hash of each context ending at each symbol: (B, T, C) int64."""
-        joined = torch.cat((history[:, history.shape[1] - (REACH - 1) :], symbols), 1)
-        keys = symbols.new_empty(*symbols.shape, len(self.plan))
-        kernels(keys).trace(joined, self.plan, keys)
-        return keys

@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "h2q": {},
     "h2q attention only": {"pattern": "attention"},
+    "h2q delta only": {"pattern": "delta"},
     "h2q prototype phase": {"pattern": "attention", "attention.phase": "prototype"},
     "h2q factors": {"structure.form": "factors"},
     "h2q reversible": {"reversible": "on", "width": 64},

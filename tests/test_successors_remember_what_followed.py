@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from h2q.config import SUCCESSOR_CONTEXTS
+from h2q.config import CONTEXTS
+from h2q.contexts import REACH, plan_of, trace
 from h2q.kernels.reference_successors import CHECK, NOTHING, SLOT
 from h2q.kernels.successors import DEFINITION, compiled
 from h2q.probe.bits import score_frozen
 from h2q.settings import ConfigError
-from h2q.successors import KEPT, PLANS, REACH, RUNS, Successors
+from h2q.successors import KEPT, RUNS, Successors
 from tests.cores import build, fresh, tiny_config
 from tests.lessons import batches, prose, trainer
 
-PLAN = torch.tensor(list(PLANS.values()))
-NAMES = list(PLANS)
+PLAN = plan_of(list(CONTEXTS))
 
 
 def memory() -> Successors:
@@ -54,6 +54,27 @@ def test_words_are_known_by_their_letters_whatever_stands_before_them() -> None:
     assert held["word+1"] == [NOTHING] * KEPT
 
 
+def test_a_context_is_known_by_its_own_bytes_and_by_nothing_else() -> None:
+    def keys(text: bytes) -> dict[str, int]:
+        history, data = torch.full((1, REACH - 1), 256), torch.tensor([list(text)])
+        return dict(zip(CONTEXTS, trace(data, history, PLAN)[0, -1].tolist(), strict=True))
+
+    def same(one: bytes, other: bytes) -> set[str]:
+        mine, its = keys(one), keys(other)
+        return {name for name in CONTEXTS if mine[name] == its[name]}
+
+    worded = {"word", "word+before", "before", "before+earlier", "earlier"}
+    assert same(b"in May 1870, old Paris", b"in may 1870 ... OLD (paris") & worded == worded
+    assert same(b"in May 1870, old Paris", b"Of, old paris") & {"word+1", "before"} == {"word+1", "before"}
+    assert same(b"old, Paris", b"new; paris") & {"word+1", "word+before"} == {"word+1"}  # parted by two
+    assert same(b"the old man s", b"the odd man s") & worded == {"word", "word+before", "before"}
+    assert same(b"the old man s", b"the old men s") & worded == {"word", "earlier"}
+    assert same(b"an old man s", b"an old man st") & worded == {"before", "before+earlier", "earlier"}
+    assert same(b"man ", b"man, ") & worded == worded  # a word not yet begun is a context too
+    assert same(b"xyzq", b"uvzq") & {"order1", "order2", "order3"} == {"order1", "order2"}
+    assert same(b"abcd", b"abcx") & {"gap", "order1"} == {"gap"}
+
+
 def test_a_run_is_counted_until_something_else_follows() -> None:
     one, before = memory(), torch.full((1, REACH - 1), 256)
 
@@ -68,10 +89,6 @@ def test_a_run_is_counted_until_something_else_follows() -> None:
     assert classes(b"aca")[0] == 1
 
 
-def test_every_context_that_may_be_named_has_a_plan() -> None:
-    assert set(SUCCESSOR_CONTEXTS) == set(PLANS)
-
-
 def test_compiled_kernels_equal_their_definition() -> None:
     pytest.importorskip("numba")
     fast = compiled()
@@ -80,7 +97,7 @@ def test_compiled_kernels_equal_their_definition() -> None:
     tables = [torch.zeros(len(PLAN), 64, SLOT, dtype=torch.uint8) for _ in range(2)]
     for turn in range(4):
         # Letters of both cases, other bytes and the start: all that words are made of and broken by.
-        alphabet = torch.tensor([*b"aAbB .\xc3", 256])
+        alphabet = torch.tensor([*b"aAb1 .\xc3", 256])
         joined = alphabet[torch.randint(0, 8, (3, REACH - 1 + 40), generator=dice)]
         followed = torch.randint(0, 3, (3, 40), generator=dice).to(torch.uint8)
         taken = torch.rand(3, 40, generator=dice) > 0.2
@@ -136,6 +153,11 @@ def test_votes_reach_the_candidates_alone_and_count_every_place() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    for setting in ({"successors.contexts": "ordr3"}, {"successors.rows_log2": 40}, {"successors.dim": 6}):
+    for setting in (
+        {"successors.contexts": "ordr3"},
+        {"ngram.contexts": "order2,order2"},
+        {"successors.rows_log2": 40},
+        {"successors.dim": 6},
+    ):
         with pytest.raises(ConfigError):
             tiny_config("h2q", **setting)

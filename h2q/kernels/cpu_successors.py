@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FOLD, STIR = -7046029254386353131, -4658895280553007687
 NOTHING, BREAK = 256, 300
+SYMBOLS, WORDS, PHRASE = 0, 1, 2
 
 njit = importlib.import_module("numba").njit
 """Not a plain import: an exported folder can do without numba, and its reader would refuse it."""
@@ -36,21 +37,28 @@ def fold(key: int, symbol: int) -> int:
 
 
 @compiled
-def word(symbols: Ints, key: int, end: int, breaks: int) -> int:
-    """Fold letters from `end` backwards to the first symbol that is none, passing `breaks` of those on the way."""
-    k = end
-    while k >= 0:
+def words(symbols: Ints, key: int, end: int, skip: int, take: int, single: bool) -> int:
+    """Fold the letters of `take` words backwards from `end`, after `skip` words; a BREAK between two of them.
+
+    What is neither letter nor digit parts two words, however much of it; if `single`, only one such symbol does and a
+    second ends it all. The first word may be empty.
+    """
+    index, parted = 0, False
+    for k in range(end, -1, -1):
         symbol = symbols[k]
-        if 65 <= symbol <= 90:
-            key = fold(key, symbol + 32)
-        elif 97 <= symbol <= 122 or 128 <= symbol < NOTHING:
-            key = fold(key, symbol)
-        elif breaks > 0:
-            breaks -= 1
-            key = fold(key, BREAK)
-        else:
+        upper = 65 <= symbol <= 90
+        if upper or 97 <= symbol <= 122 or 48 <= symbol <= 57 or 128 <= symbol < NOTHING:
+            parted = False
+            if index >= skip:
+                key = fold(key, symbol + 32 if upper else symbol)
+        elif not parted:
+            index, parted = index + 1, True
+            if index == skip + take:
+                break
+            if index > skip:
+                key = fold(key, BREAK)
+        elif single:
             break
-        k -= 1
     return key
 
 
@@ -64,11 +72,12 @@ def trace(joined: Ints, plan: Ints, keys: Ints) -> None:
             end = before + t
             for c in range(C):
                 key = c
-                if plan[c, 1] > 0:
-                    for k in range(plan[c, 0], plan[c, 0] + plan[c, 1]):
+                skip, take, kind = plan[c]
+                if kind == SYMBOLS:
+                    for k in range(skip, skip + take):
                         key = fold(key, joined[b, end - k])
                 else:
-                    key = word(joined[b, t : end + 1], key, before, plan[c, 2])
+                    key = words(joined[b, t : end + 1], key, before, skip, take, kind == PHRASE)
                 keys[b, t, c] = (key ^ (key >> 32)) * STIR
 
 

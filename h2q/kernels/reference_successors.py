@@ -9,7 +9,9 @@ FIRST, RUN, KNOWN, CHECK, SLOT = 0, 3, 4, 5, 6
 NOTHING = 256
 """The candidate where nothing is known."""
 BREAK = 300
-"""What stands for a byte between two words."""
+"""What stands for what parts two words."""
+SYMBOLS, WORDS, PHRASE = 0, 1, 2
+"""What a plan's context is made of."""
 
 
 def fold(key: Tensor, symbol: Tensor) -> Tensor:
@@ -21,33 +23,38 @@ def fold(key: Tensor, symbol: Tensor) -> Tensor:
 def spelled(symbol: Tensor) -> tuple[Tensor, Tensor]:
     """Whether a symbol is part of a word, and its lower case."""
     upper = (symbol >= 65) & (symbol <= 90)
-    part = upper | ((symbol >= 97) & (symbol <= 122)) | ((symbol >= 128) & (symbol < NOTHING))
+    lower, digit = (symbol >= 97) & (symbol <= 122), (symbol >= 48) & (symbol <= 57)
+    part = upper | lower | digit | ((symbol >= 128) & (symbol < NOTHING))
     return part, torch.where(upper, symbol + 32, symbol)
 
 
 def trace(joined: Tensor, plan: Tensor, keys: Tensor) -> None:
     """keys (B, T, C): the hash of each context that ends at each of the last T symbols of joined (B, K + T).
 
-    plan (C, 3): skip so many symbols, then fold so many; or, where the second is 0, fold letters back to the first
-    symbol that is none, passing so many of those on the way.
+    plan (C, 3): how many to skip, how many to take, and of what: SYMBOLS; WORDS, letters and digits, parted by anything
+    else, however much of it; or a PHRASE, words parted by one symbol, which a second one ends. A BREAK is folded
+    between two words; the first may be empty.
     """
     length, reach = keys.shape[1], joined.shape[1] - keys.shape[1] + 1
 
     def back(k: int) -> Tensor:
         return joined[:, reach - 1 - k : reach - 1 - k + length]
 
-    for c, (skip, count, breaks) in enumerate(plan.tolist()):
+    for c, (skip, take, kind) in enumerate(plan.tolist()):
         key = torch.full_like(back(0), c)
-        if count:
-            for k in range(skip, skip + count):
+        if kind == SYMBOLS:
+            for k in range(skip, skip + take):
                 key = fold(key, back(k))
         else:
-            going, left = torch.ones_like(key, dtype=torch.bool), torch.full_like(key, breaks)
+            index, parted, ended = torch.zeros_like(key), *(torch.zeros_like(key, dtype=torch.bool) for _ in range(2))
             for k in range(reach):
                 part, lower = spelled(back(k))
-                going = going & (part | (left > 0))
-                left = left - (going & ~part).long()
-                key = torch.where(going, fold(key, torch.where(part, lower, BREAK)), key)
+                ended = ended | (~part & parted & (kind == PHRASE))
+                ends = ~part & ~parted
+                index, parted = index + ends.long(), ~part
+                taken = (index >= skip) & (index < skip + take) & ~ended
+                key = torch.where(part & taken, fold(key, lower), key)
+                key = torch.where(ends & taken & (index > skip), fold(key, torch.full_like(key, BREAK)), key)
         keys[:, :, c] = (key ^ (key >> 32)) * STIR
 
 

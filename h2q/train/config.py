@@ -65,7 +65,7 @@ class OptimConfig:
     """t0 of the rate's sqrt(t0 / t) decay."""
     floor: float = 0.1
     """The rate never falls below this share."""
-    level_scale_max: float = 4.0
+    level_scale_max: float = 1.0
     """A level of period P uses sqrt(P) times the rate, at most this."""
 
     def __post_init__(self) -> None:
