@@ -47,7 +47,8 @@ class QuaternionAttention(nn.Module):
         self.conv = ShortConv(width, config.conv)
         self.qkv = HamiltonLinear(bank, width, width, parts=3)
         self.out = HamiltonLinear(bank, width, width, zero=True)
-        self.scale = nn.Parameter(torch.full((heads,), (4 * n) ** -0.5))
+        # A logarithm: a head whose scale comes to 0 reads a plain mean, and its queries and keys learn no more.
+        self.log_scale = nn.Parameter(torch.full((heads,), -0.5 * math.log(4 * n)))
         if self.phase == "rotation":
             self.gamma = nn.Parameter(torch.zeros(heads))
         # Wavelengths from 2 pi bytes to about eight windows, log-spaced over the channels.
@@ -55,11 +56,11 @@ class QuaternionAttention(nn.Module):
 
     def roles(self) -> dict[str, Role]:
         """Scales and angles move like gains; gamma exists only where phase feedback is rotation."""
-        return {"scale": Role("gain"), "gamma": Role("gain"), "theta": Role("gain")}
+        return {"log_scale": Role("gain"), "gamma": Role("gain"), "theta": Role("gain")}
 
     def zeros(self, lanes: int) -> AttentionState:
         """Lanes that have read nothing."""
-        empty = self.scale.new_zeros(lanes, self.window - 1, self.qkv.inputs)
+        empty = self.theta.new_zeros(lanes, self.window - 1, self.qkv.inputs)
         seen = torch.zeros(lanes, dtype=torch.long, device=empty.device)
         return AttentionState(empty, empty.clone(), seen, self.conv.zeros(lanes))
 
@@ -89,7 +90,7 @@ class QuaternionAttention(nn.Module):
         keys, values = torch.cat((state.keys, k), 1), torch.cat((state.values, v), 1)
         query = turn(unit(split_heads(q, self.heads)), self.angle(0, length))
         key = as_vectors(turn(unit(split_heads(keys, self.heads)), self.angle(-past, length)))
-        scaled, mask = as_vectors(query) * self.scale[:, None, None], self.mask(length, state.seen)
+        scaled, mask = as_vectors(query) * self.log_scale.exp()[:, None, None], self.mask(length, state.seen)
 
         def mean(values: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(scaled, key, values, attn_mask=mask, scale=1.0)
@@ -101,7 +102,7 @@ class QuaternionAttention(nn.Module):
         """The same, compiled."""
         angle = self.angle(1 - self.window, qkv.shape[1])
         query, keys, values = Heads.apply(qkv, state.keys, state.values, angle)  # type: ignore[no-untyped-call]
-        scaled, both = query * self.scale[:, None, None], self.phase == "rotation"
+        scaled, both = query * self.log_scale.exp()[:, None, None], self.phase == "rotation"
         y, *kappa = Read.apply(scaled, keys, values, state.seen, both)  # type: ignore[no-untyped-call]
         if both:
             turned: Tensor = Spin.apply(y, query, kappa[0], self.gamma)  # type: ignore[no-untyped-call]

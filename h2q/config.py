@@ -182,7 +182,7 @@ class ModelConfig:
     width: int = 256
     """D, numbers a byte carries between blocks; a reversible model splits them into two streams."""
     blocks: int = 2
-    pattern: tuple[str, ...] = ("attention", "delta")
+    pattern: tuple[str, ...] = ("delta", "attention")
     """Mixers of the h2q core, repeated over the blocks."""
     conv: int = 4
     """Taps of the causal convolution before each mixer; 1 switches it off."""

@@ -41,7 +41,7 @@ def formula(attention: QuaternionAttention, x: torch.Tensor) -> torch.Tensor:
             seen = range(max(0, t - WINDOW + 1), t + 1)
             query = turned(q, t)
             keys = torch.stack([turned(k, i) for i in seen])
-            a = torch.softmax(attention.scale[h] * (query * keys).sum((1, 2)), 0)
+            a = torch.softmax(attention.log_scale[h].exp() * (query * keys).sum((1, 2)), 0)
             y = (a[:, None, None] * torch.stack([v[i, :, h] for i in seen])).sum(0)
             if attention.phase == "rotation":
                 kappa = (a[:, None, None] * keys).sum(0)
@@ -109,7 +109,8 @@ def test_without_phase_and_time_it_is_plain_attention() -> None:
         part.view(1, length, 4, HEADS, n).permute(0, 3, 1, 2, 4).flatten(3) for part in attention.qkv(x).chunk(3, -1)
     )
     q, k = (part / (part.square().mean(-1, keepdim=True) + 1e-6).sqrt() for part in (q, k))
-    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=float(attention.scale[0]))
+    scale = float(attention.log_scale[0].exp())
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     merged = plain.view(1, HEADS, length, 4, n).permute(0, 2, 3, 1, 4).reshape(1, length, WIDTH)
     got, _ = attention(x, attention.zeros(1), None)
     torch.testing.assert_close(got, attention.out(merged), rtol=0, atol=1e-9)

@@ -123,7 +123,7 @@ def test_a_non_finite_micro_batch_is_charged_and_changes_nothing_else() -> None:
         run.step(next(reading))
     poisoned, weights = next(reading), {e.name: e.weight.detach().clone() for e in every_entry(run)}
     waiting = [[s.clone() for s in level.sum] for level in run.levels.levels]
-    S = run.state.core.layers[1].S.clone()
+    S = run.state.core.layers[0].S.clone()
     bias = run.model.head_bias.data
     kept = bias.clone()
     bias[0] = math.nan
@@ -140,7 +140,7 @@ def test_a_non_finite_micro_batch_is_charged_and_changes_nothing_else() -> None:
         for level, old in zip(run.levels.levels, waiting, strict=True)
         for a, b in zip(level.sum, old, strict=True)
     )
-    assert torch.equal(run.state.core.layers[1].S, S)
+    assert torch.equal(run.state.core.layers[0].S, S)
     assert not run.step(next(reading)).skipped
 
 
