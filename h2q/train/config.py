@@ -61,7 +61,7 @@ class OptimConfig:
     """Gradient norm a level may have at its step."""
     warmup: int = 10
     """Steps from nothing to the full rate."""
-    decay_start: int = 600
+    decay_start: int = 300
     """t0 of the rate's sqrt(t0 / t) decay."""
     floor: float = 0.1
     """The rate never falls below this share."""
