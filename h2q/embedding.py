@@ -1,4 +1,4 @@
-"""What a byte is made of when it enters: itself, and the hashed n-grams it ends.
+"""What a byte is made of when it enters: itself, and the hashed n-grams and words it ends.
 
     history (B, K) + inputs (B, T) --keys (h2q.contexts)--> rows (B, T, C) --tables--> (B, T, C dim) --map--> D
                                                       byte table (257, D) ----------------------------> + D --> norm

@@ -82,7 +82,7 @@ def microstream() -> ModelConfig:
         conv=1,
         reversible=True,
         structure=StructureConfig(block=12, axiom_lambda=0.1),
-        attention=AttentionConfig(heads=8, phase="prototype"),
+        attention=AttentionConfig(heads=8, window=128, phase="prototype"),
         delta=DeltaConfig(heads=8),
         continuum=ContinuumConfig(expansion=1.0),
         ngram=NgramConfig(enabled=False),
@@ -107,5 +107,7 @@ def preset(name: str, core: str = "h2q") -> ModelConfig:
     config = PRESETS[name]()
     if core == "transformer":  # dense maps, one feed-forward memory that steps every time, nothing carried over depth
         plain = {"core": core, "structure.form": "dense", "continuum.periods": (1,), "continuum.shares": (1.0,)}
-        return replace(config, {**plain, "reversible": False, "structure.axiom_lambda": 0.0})
+        # A baseline keeps its own customary shape: what suits quaternion maps is no reason to narrow it.
+        usual = {"attention.window": 128, "continuum.expansion": max(2.0, config.continuum.expansion)}
+        return replace(config, {**plain, **usual, "reversible": False, "structure.axiom_lambda": 0.0})
     return replace(config, {"core": core})
