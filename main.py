@@ -19,6 +19,7 @@ VERBS = {
     "watch": "look at a run that is being trained",
     "eval": "bits per byte of a run on a source",
     "compare": "cores, recall alone and compressors on the same bytes",
+    "probe": "what a core can do: parity, recall, copy",
     "export": "take the model away: Hugging Face folder or safetensors",
     "bench": "time this machine",
     "inspect": "what a run, source or checkpoint holds",

@@ -72,7 +72,9 @@ class Manifest(TypedDict):
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write one group of tensors; views are made contiguous and overlapping ones become copies of their own.
+    """Write one group of tensors, straight from where they are; `sync` makes the file durable.
+
+    Views are made contiguous and overlapping ones become copies of their own.
 
     `metadata` defaults to {"format": "pt"}: with a second key the library writes the keys in random order, and the same
     tensors would no longer give the same bytes. Raises CheckpointError for kinds of tensor safetensors does not know.
@@ -84,7 +86,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             raise full from error
         raise CheckpointError(f"{path} cannot be written: not dense, or of a kind unknown to safetensors.") from error
     os.chmod(path, 0o600)
-    sync(path)
 
 
 def write_document(path: Path, document: JSON) -> None:

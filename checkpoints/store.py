@@ -1,7 +1,7 @@
 """Saved runs in a folder: each save appears whole or not at all, and the newest whole one can always be found.
 
-    save:  .tmp-step-000001834-PID/  -> files, each fsynced -> manifest.json -> fsync folder
-           -> rename to step-000001834/ -> fsync parent
+    begin:   .tmp-step-000001834-PID/  <- files, straight from where the tensors are
+    finish:  every file fsynced -> manifest.json -> fsync folder -> rename to step-000001834/ -> fsync parent
 
 Promises: a crash, a kill or a full disk at any instant leaves every earlier save as it was and the new one either whole
 or absent; nothing is ever written over an existing save; folders are 0700 and files 0600; leftovers of dead processes
@@ -12,12 +12,14 @@ What it does not promise: to mend a damaged file. `newest` steps back to the sav
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 from torch import Tensor
@@ -55,6 +57,16 @@ class Saved:
     path: Path
 
 
+class Unfinished(NamedTuple):
+    """A save whose tensors and documents are written but not yet durable: `finish` or `abandon` it."""
+
+    folder: Path | None
+    """Where it is written; None where the step was already saved and whole."""
+    target: Path
+    step: int
+    about: dict[str, JSON]
+
+
 def save(
     folder: Path,
     step: int,
@@ -69,24 +81,60 @@ def save(
     call returns. A step that is already saved and whole is kept as it is; a damaged save of the same step is set aside
     as broken-step-... first. Raises CheckpointError, with the folder as it was before, when anything cannot be written.
     """
+    return finish(begin(folder, step, tensors, documents, about=about))
+
+
+def begin(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, JSON],
+    *,
+    about: Mapping[str, JSON],
+    spare: Collection[Path] = (),
+) -> Unfinished:
+    """The half of `save` that needs the tensors: they are read until this returns. `spare`: other unfinished saves."""
     target = folder / f"step-{step:09d}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        clear_leftovers(folder)
+        clear_leftovers(folder, spare)
         if _already(target):
-            return target
+            return Unfinished(None, target, step, {})
         _check_space(folder, tensors)
         unfinished = folder / f".tmp-{target.name}-{os.getpid()}"
         try:
-            _fill(unfinished, step, tensors, documents, about)
-            os.rename(unfinished, target)
+            _fill(unfinished, tensors, documents, about)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        sync(folder)
     except OSError as error:
         raise CheckpointError(f"{target} cannot be saved: {error.strerror or error}.") from error
-    return target
+    return Unfinished(unfinished, target, step, copy.deepcopy(dict(about)))
+
+
+def finish(unfinished: Unfinished) -> Path:
+    """Make a begun save durable and put it in its place. Raises CheckpointError, and nothing is left of it."""
+    if unfinished.folder is None:
+        return unfinished.target
+    try:
+        for path in unfinished.folder.iterdir():
+            sync(path)
+        write_manifest(unfinished.folder, unfinished.step, unfinished.about)
+        sync(unfinished.folder)
+        os.rename(unfinished.folder, unfinished.target)
+        sync(unfinished.target.parent)
+    except BaseException as error:
+        abandon(unfinished)
+        if isinstance(error, OSError):
+            raise CheckpointError(f"{unfinished.target} cannot be saved: {error.strerror or error}.") from error
+        raise
+    return unfinished.target
+
+
+def abandon(unfinished: Unfinished) -> None:
+    """Take a begun save away."""
+    if unfinished.folder is not None:
+        shutil.rmtree(unfinished.folder, ignore_errors=True)
 
 
 def load(path: Path) -> Saved:
@@ -162,14 +210,14 @@ def prune(folder: Path, keep_last: int = 3, keep_every: int = 0) -> list[Path]:
     return gone
 
 
-def clear_leftovers(folder: Path) -> None:
+def clear_leftovers(folder: Path, spare: Collection[Path] = ()) -> None:
     """Remove what processes that no longer run left half written.
 
-    Our own number counts as dead: containers hand out the same one again and again, and one thread saves at a time.
+    Our own number counts as dead, for containers hand out the same one again and again; `spare` is what is really ours.
     """
     for path in folder.iterdir():
         found = _LEFTOVER.fullmatch(path.name)
-        if found and not _runs(int(found[1])):
+        if found and path not in spare and not _runs(int(found[1])):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -205,12 +253,11 @@ def describe(path: Path) -> dict[str, JSON]:
 
 def _fill(
     folder: Path,
-    step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, JSON],
     about: Mapping[str, JSON],
 ) -> None:
-    """Write all files of one checkpoint into a new folder, the manifest last, each durable before the next."""
+    """Write the tensors and documents of one checkpoint into a new folder."""
     # Spelled once before anything is written: what is not JSON is refused while the disk is still untouched.
     for name, document in documents.items():
         encode(document, folder / f"{_named(name)}.json")
@@ -220,8 +267,6 @@ def _fill(
         write_tensors(folder / f"{_named(name)}.safetensors", group)
     for name, document in documents.items():
         write_document(folder / f"{name}.json", document)
-    write_manifest(folder, step, about)
-    sync(folder)
 
 
 def _named(name: str) -> str:

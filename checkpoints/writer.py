@@ -1,28 +1,27 @@
-"""Saving in the background: the copy is taken at once, the disk is somebody else's time.
+"""Saving in the background: what is saved is written out at once, making it durable is somebody else's time.
 
-    trainer: save(step, tree) -> copy every tensor -> return          (about 0.5 ms a megabyte)
-    thread:                        one save at a time -> prune -> done(written)
+    trainer: save(step, tree) -> every tensor into a file, in the system's memory -> return     (about 1 ms a megabyte)
+    thread:                      one save at a time: fsync, hash, manifest, rename -> prune -> done(written)
 
 Promises: what is saved is the tree as it was when `save` was called, bit for bit, whatever is trained in the meantime;
 nothing here ever raises into the trainer, a failed save is a sentence in `failed` and an older save stays. At most one
-save waits: a newer one takes its place, the one being written is never interrupted. What it does not promise: that each
-`save` reaches the disk (see above), or memory for free: a running and a waiting save hold one copy of the tree each.
+save waits: a newer one takes its place, the one being finished is never interrupted. No second copy of the tree is made
+in this process's memory: the tables of a run may be most of it. What it does not promise: that each `save` reaches the
+disk (see above), or that a disk slower than the system's memory for it is never waited for.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from checkpoints.format import JSON, CheckpointError
-from checkpoints.store import prune, save
+from checkpoints.store import Unfinished, abandon, begin, finish, prune
 
 
 class Written(NamedTuple):
@@ -32,13 +31,6 @@ class Written(NamedTuple):
     path: Path | None
     seconds: float
     failed: str | None
-
-
-class _Job(NamedTuple):
-    step: int
-    tensors: dict[str, dict[str, Tensor]]
-    documents: dict[str, JSON]
-    about: dict[str, JSON]
 
 
 class Writer:
@@ -61,7 +53,8 @@ class Writer:
         self._keep = (keep_last, keep_every)
         self._done = done
         self._changed = threading.Condition()
-        self._waiting: _Job | None = None
+        self._waiting: Unfinished | None = None
+        self._running: Unfinished | None = None
         self._thread: threading.Thread | None = None
 
     def save(
@@ -72,19 +65,25 @@ class Writer:
         *,
         about: Mapping[str, JSON],
     ) -> None:
-        """Copy everything now, write it soon; what goes wrong becomes `failed`."""
+        """Write everything out now, make it durable soon; what goes wrong becomes `failed`."""
+        with self._changed:
+            spare = [one.folder for one in (self._running, self._waiting) if one and one.folder]
         try:
-            groups = {name: copied(group) for name, group in tensors.items()}
-            job = _Job(step, groups, copy.deepcopy(dict(documents)), copy.deepcopy(dict(about)))
-        except Exception as error:  # no memory, a document that cannot be copied: the run goes on, and is told
-            self._settle(Written(step, None, 0.0, f"step {step} cannot be copied for saving: {error!r}."))
+            job = begin(self._folder, step, tensors, documents, about=about, spare=spare)
+        except CheckpointError as error:
+            self._settle(Written(step, None, 0.0, str(error)))
+            return
+        except Exception as error:  # the run goes on, and is told
+            self._settle(Written(step, None, 0.0, f"step {step} cannot be saved: {error!r}."))
             return
         with self._changed:
-            self._waiting = job
+            replaced, self._waiting = self._waiting, job
             if self._thread is None:
                 # Not a daemon: a save that was accepted is finished even if the program is on its way out.
                 self._thread = threading.Thread(target=self._work, name="checkpoint-writer")
                 self._thread.start()
+        if replaced is not None:
+            abandon(replaced)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether everything accepted so far has been settled within `timeout` seconds (None: as long as it takes)."""
@@ -101,17 +100,17 @@ class Writer:
         while True:
             with self._changed:
                 job, self._waiting = self._waiting, None
+                self._running = job
                 if job is None:
                     self._thread = None
                     self._changed.notify_all()
                     return
             self._settle(self._attempt(job))
-            del job  # a table may be a gigabyte: let it go before waiting for the next
 
-    def _attempt(self, job: _Job) -> Written:
+    def _attempt(self, job: Unfinished) -> Written:
         began = time.monotonic()
         try:
-            path = save(self._folder, job.step, job.tensors, job.documents, about=job.about)
+            path = finish(job)
             prune(self._folder, *self._keep)
         except CheckpointError as error:
             return Written(job.step, None, time.monotonic() - began, str(error))
@@ -130,12 +129,3 @@ class Writer:
             except Exception as error:  # as above: a broken listener is a notice, not the end of a run
                 with self._changed:
                     self.failed = f"step {written.step}: the listener failed: {error!r}."
-
-
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU copies with storages of their own; safe against any later change of the originals."""
-    with torch.no_grad():
-        return {
-            name: torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor)
-            for name, tensor in tensors.items()
-        }

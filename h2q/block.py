@@ -1,7 +1,7 @@
-"""One block, composition only: x + mixer(norm x), then + continuum(norm x). And the registry of mixers.
+"""One block, composition only: x + mixer(norm x), then + continuum(x). And the registry of mixers.
 
-    x --+-- norm -- mixer(state) --+-- norm -- continuum --+--> x          the embedding re-enters with a learned weight
-        '--------------------------'-----------------------'
+    x --+-- norm -- mixer(state) --+-- continuum --+--> x                  the embedding re-enters with a learned weight
+        '--------------------------'---------------'
 
 Reversible coupling (h2q.reversible) runs the same two halves on two streams.
 """
@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from h2q.arrangements import ARRANGEMENTS
 from h2q.attention import QuaternionAttention
 from h2q.config import ModelConfig
 from h2q.continuum import Continuum
-from h2q.delta import GatedDelta
+from h2q.gated_delta import GatedDelta
+from h2q.hope import SelfModifying
 from h2q.layers import Norm, Role
 from h2q.structure import StructureBank
 from h2q.transformer import SelfAttention
@@ -23,16 +25,18 @@ from h2q.transformer import SelfAttention
 MIXERS: dict[str, Callable[[ModelConfig, StructureBank], nn.Module]] = {
     "attention": QuaternionAttention,
     "delta": GatedDelta,
-    "transformer": lambda config, bank: SelfAttention(config),
+    "hope": SelfModifying,
+    "titans": lambda config, bank: ARRANGEMENTS[config.hope.arrangement](config, bank),
+    "softmax": SelfAttention,
 }
 
 
 class Block(nn.Module):
-    """A mixer and a continuum memory, each behind a norm."""
+    """A mixer behind a norm, and a continuum memory."""
 
     def __init__(self, config: ModelConfig, bank: StructureBank, mixer: str) -> None:
         super().__init__()
-        self.mixer_norm, self.memory_norm = Norm(config.inner), Norm(config.inner)
+        self.mixer_norm = Norm(config.inner)
         self.mixer = MIXERS[mixer](config, bank)
         self.memory = Continuum(config, bank)
         self.inject = nn.Parameter(torch.zeros(()))
@@ -48,7 +52,7 @@ class Block(nn.Module):
 
     def remember(self, x: Tensor) -> Tensor:
         """The continuum memory's branch: what is added."""
-        y: Tensor = self.memory(self.memory_norm(x))
+        y: Tensor = self.memory(x)
         return y
 
     def forward(self, x: Tensor, entered: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:

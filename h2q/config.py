@@ -10,14 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from h2q.hope_config import HopeConfig
 from h2q.recall_config import RecallConfig
 from h2q.settings import flat, nearest, replace, require
 
-CORES = ("h2q", "transformer")
+CORES = ("h2q", "hope", "hope-attention", "titans", "transformer")
 FORMS = ("bank", "factors", "einsum", "dense")
 PHASES = ("rotation", "prototype", "off")
-MIXERS = ("attention", "delta")
+MIXERS = ("attention", "delta", "hope", "titans", "softmax")
+OWN_MIXER = {
+    "hope": ("hope",),
+    "hope-attention": ("softmax",),
+    "titans": ("titans",),
+    "transformer": ("softmax",),
+}
+"""What every block of a core mixes with; h2q says so itself (`pattern`)."""
 ACTIVATIONS = ("relu2", "silu")
+RULES = ("delta", "hebbian", "oja")
+VARIANTS = ("headwise", "chain", "sequential", "nested")
+ORDERS = ("slow_first", "fast_first")
+CLOCKS = ("steps", "bytes")
 
 
 @dataclass(frozen=True)
@@ -54,21 +66,26 @@ class AttentionConfig:
     """Heads; each carries width / (4 heads) quaternions."""
     window: int = 64
     """A byte attends to itself and the window - 1 bytes before it, exactly, however the stream is cut."""
+    persistent: int = 0
+    """Learned tokens that are always in sight (softmax attention only)."""
     phase: str = "rotation"
     """Phase feedback: rotation (norm-preserving), prototype (as first published), off."""
 
     def __post_init__(self) -> None:
         require(self.heads > 0, f"attention.heads is {self.heads}; set 1 or more.")
+        require(self.persistent >= 0, "attention.persistent is negative; set 0 or more.")
         require(self.window > 1, f"attention.window is {self.window}; set 2 or more.")
         require(self.phase in PHASES, f"attention.phase is {self.phase!r}; it is one of {', '.join(PHASES)}.")
 
 
 @dataclass(frozen=True)
 class DeltaConfig:
-    """The gated delta rule: fast weights that outlive the window (h2q.delta)."""
+    """The gated delta rule: fast weights that outlive the window (h2q.gated_delta)."""
 
     heads: int = 4
     """Heads; each keeps a matrix of (width / heads) squared numbers a lane."""
+    rule: str = "delta"
+    """How fast weights are written: delta, hebbian or oja (h2q.associative)."""
     chunk: int = 32
     """Bytes solved at once by the kernel; changes speed, never the answer."""
     halflife_min: float = 32.0
@@ -77,6 +94,7 @@ class DeltaConfig:
     """Half-life in bytes of the most patient head at the start; the others lie between, log-spaced."""
 
     def __post_init__(self) -> None:
+        require(self.rule in RULES, f"delta.rule is {self.rule!r}; it is one of {', '.join(RULES)}.")
         require(self.heads > 0 and self.chunk > 0, "delta.heads and delta.chunk must be 1 or more.")
         require(
             0 < self.halflife_min <= self.halflife_max, "delta.halflife_min must be positive and at most halflife_max."
@@ -87,8 +105,21 @@ class DeltaConfig:
 class ContinuumConfig:
     """Continuum memory: feed-forward levels with their own update periods (h2q.continuum)."""
 
+    variant: str = "headwise"
+    """headwise (side by side), chain (one after the other), sequential or nested (chains that begin anew)."""
+    order: str = "slow_first"
+    """Of a chain: slow_first or fast_first."""
     periods: tuple[int, ...] = (1, 4, 16)
-    """Micro-batches between the steps of each level, fastest first."""
+    """Micro-batches (or bytes of a lane, by the clock) between the steps of each level, fastest first."""
+    clock: str = "steps"
+    """What periods count: steps (micro-batches) or bytes (of a lane)."""
+    consolidate: float = 0.0
+    """Share of a fast level's change that becomes permanent at a step of the next slower one, as where it begins anew
+    and what it forgets back to."""
+    halflife: float = 0.0
+    """Of a fast level's change that is not permanent, on the levels' clock; 0 for never forgetting."""
+    context: int = 0
+    """sequential: on the levels' clock, after how much a context ends; 0 for never."""
     shares: tuple[float, ...] = (0.5, 0.25, 0.25)
     """Share of the hidden units each level owns."""
     expansion: float = 1.0
@@ -103,10 +134,25 @@ class ContinuumConfig:
         require(all(p >= 1 for p in self.periods), "continuum.periods must be 1 or more.")
         require(len(set(self.periods)) == len(self.periods), "continuum.periods must differ: a period names its level.")
         require(all(s > 0 for s in self.shares), "continuum.shares must be positive.")
+        require(0 <= self.consolidate <= 1, "continuum.consolidate lies between 0 and 1.")
+        require(self.halflife >= 0 and self.context >= 0, "continuum.halflife and continuum.context are 0 or more.")
         require(
-            self.activation in ACTIVATIONS,
-            f"continuum.activation is {self.activation!r}; set {' or '.join(ACTIVATIONS)}.",
+            self.variant != "nested" or self.consolidate > 0,
+            "continuum.variant=nested begins anew where it has learned to: set continuum.consolidate above 0.",
         )
+        require(
+            self.variant != "sequential" or (self.consolidate > 0 and self.context > 0),
+            "continuum.variant=sequential needs a context's length and what is kept of one: set continuum.context and "
+            "continuum.consolidate above 0.",
+        )
+        for name, allowed in (
+            ("activation", ACTIVATIONS),
+            ("variant", VARIANTS),
+            ("order", ORDERS),
+            ("clock", CLOCKS),
+        ):
+            value = getattr(self, name)
+            require(value in allowed, f"continuum.{name} is {value!r}; it is one of {', '.join(allowed)}.")
 
 
 CONTEXTS = {
@@ -178,7 +224,8 @@ class ModelConfig:
     """One model: (bytes, state) -> (next-byte logits, state)."""
 
     core: str = "h2q"
-    """Which sequence mixers: h2q (quaternion maps) or transformer (the plain baseline)."""
+    """Which sequence mixers: h2q (quaternion attention and the delta rule, or any pattern), hope (self-modifying
+    Titans), hope-attention, titans (the predecessor) or transformer (the plain baseline)."""
     width: int = 256
     """D, numbers a byte carries between blocks; a reversible model splits them into two streams."""
     blocks: int = 2
@@ -191,6 +238,7 @@ class ModelConfig:
     structure: StructureConfig = field(default_factory=StructureConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     delta: DeltaConfig = field(default_factory=DeltaConfig)
+    hope: HopeConfig = field(default_factory=HopeConfig)
     continuum: ContinuumConfig = field(default_factory=ContinuumConfig)
     ngram: NgramConfig = field(default_factory=NgramConfig)
     successors: SuccessorConfig = field(default_factory=SuccessorConfig)
@@ -220,7 +268,11 @@ class ModelConfig:
             not self.successors.enabled or self.structure.form == "dense" or self.successors.dim % unit == 0,
             f"successors.dim {self.successors.dim} is not a multiple of structure.block {unit}: set one of the two.",
         )
-        for name, heads in (("attention", self.attention.heads), ("delta", self.delta.heads)):
+        for name, heads in (
+            ("attention", self.attention.heads),
+            ("delta", self.delta.heads),
+            ("hope", self.hope.heads),
+        ):
             require(
                 self.inner % (4 * heads) == 0,
                 f"width {self.inner} does not hold {heads} {name} heads of whole quaternions: set {name}.heads.",
@@ -234,9 +286,8 @@ class ModelConfig:
     @property
     def mixers(self) -> tuple[str, ...]:
         """The mixer of each block, in order."""
-        if self.core == "transformer":
-            return ("transformer",) * self.blocks
-        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.blocks))
+        pattern = self.pattern if self.core == "h2q" else OWN_MIXER[self.core]
+        return tuple(pattern[i % len(pattern)] for i in range(self.blocks))
 
     def level_widths(self) -> tuple[int, ...]:
         """Hidden units of each continuum level: whole multiples of the structure's block."""

@@ -1,9 +1,13 @@
-"""Continuum memory: a feed-forward memory whose hidden units live on different clocks.
+"""Continuum memory: feed-forward memories that live on different clocks (hope.md 2).
 
-    y = sum over levels l of  W1_l act(W2_l x)            (headwise sum, hope.md 2.2: an ordinary MLP, partitioned)
+    headwise    x + sum over levels l of W1_l act(W2_l norm x)               an ordinary MLP, its units partitioned
+    chain       y <- y + W1_l act(W2_l norm_l y), one level after the other   slow first, or fast first
+    sequential  a chain whose faster levels begin anew, where the slowest has learned to begin, when a context ends
+    nested      a chain in which each level begins anew, where the next slower has learned to, at each of its steps
 
-A level only declares its period; who steps when is the trainer's affair (h2q.optim.levels). Between its steps a level's
-weights are bit-identical while its gradient accumulates. Periods count micro-batches: 1, 4, 16 by default.
+A level only declares its period; who steps, begins anew and consolidates when is the trainer's affair
+(h2q.optim.levels): the last two are chains here. Between its steps a level's weights are bit-identical while its
+gradient accumulates.
 """
 
 from typing import Any
@@ -13,15 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.layers import Norm
 from h2q.structure import HamiltonLinear, StructureBank, abreast, summed
 
 
 class Level(nn.Module):
-    """One memory with its own update period: x (B, T, D) -> down act(up x)."""
+    """One memory with its own update period: x (B, T, D) -> down act(up x); in a chain it has a norm of its own."""
 
-    def __init__(self, bank: StructureBank, width: int, hidden: int, period: int) -> None:
+    def __init__(self, bank: StructureBank, width: int, hidden: int, period: int, chained: bool) -> None:
         super().__init__()
         self.period = period
+        self.norm = Norm(width) if chained else None
         self.up = HamiltonLinear(bank, width, hidden)
         self.down = HamiltonLinear(bank, hidden, width, zero=True)
 
@@ -45,20 +51,34 @@ class SquaredReLU(torch.autograd.Function):
 
 
 class Continuum(nn.Module):
-    """The levels of one block, summed: computed side by side as one map up and one map down."""
+    """The levels of one block, from the stream to what they add to it."""
 
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
         super().__init__()
         part = config.continuum
-        self.activation, self.shared = part.activation, (bank,)
-        self.levels = nn.ModuleList(
-            Level(bank, config.inner, hidden, period)
+        self.activation, self.shared, self.chained = part.activation, (bank,), part.variant != "headwise"
+        self.norm = None if self.chained else Norm(config.inner)
+        levels = [
+            Level(bank, config.inner, hidden, period, self.chained)
             for hidden, period in zip(config.level_widths(), part.periods, strict=True)
-        )
+        ]
+        if self.chained and part.order == "slow_first":
+            levels.sort(key=lambda level: -level.period)
+        self.levels = nn.ModuleList(levels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, D), already normed -> (B, T, D)."""
-        bank, levels = self.shared[0], [level for level in self.levels if isinstance(level, Level)]
-        h = bank.transform(x, abreast([level.up for level in levels]))
-        h = SquaredReLU.apply(h) if self.activation == "relu2" else F.silu(h)  # type: ignore[no-untyped-call]
-        return bank.transform(h, summed([level.down for level in levels]))
+        """x (B, T, D) -> what is added to it, (B, T, D)."""
+        levels = [level for level in self.levels if isinstance(level, Level)]
+        if self.norm is not None:  # side by side: one map up and one map down
+            bank, ups, downs = self.shared[0], [level.up for level in levels], [level.down for level in levels]
+            return bank.transform(self.activate(bank.transform(self.norm(x), abreast(ups))), summed(downs))
+        y = x
+        for level in levels:
+            assert level.norm is not None
+            y = y + level.down(self.activate(level.up(level.norm(y))))
+        return y - x
+
+    def activate(self, h: Tensor) -> Tensor:
+        """The hidden units' non-linearity."""
+        y: Tensor = SquaredReLU.apply(h) if self.activation == "relu2" else F.silu(h)  # type: ignore[no-untyped-call]
+        return y

@@ -1,10 +1,12 @@
-"""The gated delta rule: fast weights that outlive the attention window, one matrix a head, written every byte.
+"""The delta rule, chunked: fast weights written every byte, exact for any block size (hope.md 1.9, 1.10).
 
-    S_t = S_{t-1} (a_t I - b_t k_t k_t^T) + u_t k_t^T          o_t = S_t q_t             (hope.md 1.9, exact)
+    S_t = S_{t-1} (a_t I - b_t k_t k_t^T) + u_t k_t^T                          o_t = S_t q_t      `delta_rule`
+    P_t = m_t P_{t-1} + u_t k_t^T,   S_t = S_{t-1} (a_t I - b_t k_t k_t^T) + P_t                  `momentum_rule`
 
-`delta_rule` is the chunked kernel (hope.md 1.10.1): inside a block of C bytes one unit-lower triangular solve turns the
-recurrence into matrix products; blocks follow each other. The block size changes speed, never the answer.
-`GatedDelta` is the mixer with static projections: b = a beta and u = a beta v, i.e. Gated DeltaNet.
+Inside a block of C bytes one unit-lower triangular solve turns the recurrence into matrix products; blocks follow each
+other. b = 0 is Hebbian, b = a beta the gated delta rule, u an error frozen at a chunk's start Titans' own: what is
+written is the caller's affair. Never divides by a, so strong forgetting is safe; the triangular solve stays bounded
+for repeated keys of length 1 and b <= 2. The block size changes speed, never the answer.
 """
 
 import math
@@ -12,55 +14,139 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from h2q.config import ModelConfig
-from h2q.heads import Vectors, kernels_for
+from h2q.heads import kernels_for
 from h2q.kernels.streams import spread, streams
-from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
-from h2q.structure import HamiltonLinear, StructureBank
-
-
-class DeltaState(NamedTuple):
-    """Fast weights (B, H, dv, dk) in at least float32, and the conv's carried inputs."""
-
-    S: Tensor
-    conv: Tensor
 
 
 def delta_rule(
-    q: Tensor, k: Tensor, u: Tensor, log_a: Tensor, b: Tensor, S: Tensor, chunk: int
+    q: Tensor,
+    k: Tensor,
+    u: Tensor,
+    log_a: Tensor,
+    b: Tensor,
+    S: Tensor,
+    chunk: int,
+    read: slice = slice(None),
+    *,
+    transposed: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Read after write for every byte, and the last state.
 
     q, k (B, H, T, dk); u (B, H, T, dv); log_a <= 0 and b (B, H, T); S (B, H, dv, dk) -> o (B, H, T, dv), S.
-    Never divides by a, so strong forgetting is safe; the triangular solve stays bounded for repeated keys.
+    `read` says which of the dv rows are read: o has only those. transposed: o_t = S_t^T q_t of q (B, H, T, dv), which
+    reads what was written under the values (Oja's rule).
     """
-    length = q.shape[2]
-    size = min(chunk, length)
-    blocks = -(-length // size)
-    pad = blocks * size - length
-    if pad:  # a padded byte keeps everything (a = 1) and writes nothing
-        q, k, u = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, u))
-        log_a, b = F.pad(log_a, (0, pad)), F.pad(b, (0, pad))
-    q, k, u, log_a, b = (x.reshape(*x.shape[:2], blocks, size, *x.shape[3:]) for x in (q, k, u, log_a, b))
+    blocks = Blocks.of(q.shape[2], chunk)
+    q, k, u, log_a, b = (blocks.cut(x) for x in (q, k, u, log_a, b))  # a padded byte keeps everything, writes nothing
     c = log_a.cumsum(-1)
     before = c - log_a
-    ahead = torch.ones(size, size, dtype=torch.bool, device=q.device).triu()
-    decay = (before[..., :, None] - c[..., None, :]).masked_fill(ahead, -math.inf).exp()
-    L = b[..., None] * decay * (k @ k.transpose(-1, -2))
-    right = torch.cat((u, (b * before.exp())[..., None] * k), -1)
-    solved = solve(L, right)
+    L = b[..., None] * decays(before, c, 1) * (k @ k.mT)
+    solved = solve(L, torch.cat((u, (b * before.exp())[..., None] * k), -1))
     own, erased = torch.split(solved, [u.shape[-1], k.shape[-1]], -1)
     # Post-write read: o_t sees the writes i <= t, decayed by exp(c_t - c_i).
-    score = (c[..., :, None] - c[..., None, :]).masked_fill(ahead.triu(1), -math.inf).exp() * (q @ k.transpose(-1, -2))
+    fading = decays(c, c, 0)
+    score = fading if transposed else fading * (q @ k.mT)
     faded_q, faded_k = c.exp()[..., None] * q, (c[..., -1:] - c).exp()[..., None] * k
     keep, outputs = c[..., -1].exp()[..., None, None], []
-    for i in range(blocks):
-        writes = own[:, :, i] - erased[:, :, i] @ S.transpose(-1, -2)
-        outputs.append(faded_q[:, :, i] @ S.transpose(-1, -2) + score[:, :, i] @ writes)
-        S = keep[:, :, i] * S + writes.transpose(-1, -2) @ faded_k[:, :, i]
-    return torch.cat(outputs, 2)[:, :, :length], S
+    for i in range(blocks.many):
+        writes = own[:, :, i] - erased[:, :, i] @ S.mT
+        if transposed:
+            outputs.append(faded_q[:, :, i] @ S + (score[:, :, i] * (q[:, :, i] @ writes.mT)) @ k[:, :, i])
+        else:
+            outputs.append(faded_q[:, :, i] @ S[:, :, read].mT + score[:, :, i] @ writes[..., read])
+        S = keep[:, :, i] * S + writes.mT @ faded_k[:, :, i]
+    return blocks.joined(outputs), S
+
+
+class Moving(NamedTuple):
+    """What is remembered, and the momentum of its writes: (B, H, dv, dk) each."""
+
+    S: Tensor
+    P: Tensor
+
+
+def momentum_rule(
+    q: Tensor,
+    k: Tensor,
+    u: Tensor,
+    log_a: Tensor,
+    b: Tensor,
+    log_m: Tensor,
+    state: Moving,
+    chunk: int,
+    read: slice = slice(None),
+    real: Tensor | None = None,
+) -> tuple[Tensor, Moving]:
+    """The same with past surprise (hope.md 1.10.2; Titans 13-14): log_m <= 0 (B, H, T); the rest as `delta_rule`.
+
+    real (B, 1 or H, T) is 0 where a byte is padding: its log_a, b, u and log_m are 0, and momentum waits as well.
+    """
+    blocks = Blocks.of(q.shape[2], chunk)
+    counts = torch.ones_like(log_a) if real is None else real.to(log_a.dtype).expand_as(log_a)
+    q, k, u, log_a, b, log_m, counts = (blocks.cut(x) for x in (q, k, u, log_a, b, log_m, counts))
+    c, m = log_a.cumsum(-1), log_m.cumsum(-1)
+    before = c - log_a
+    kept, moved = decays(c, c, 0) * counts[..., None, :], decays(m, m, 0)
+    written, carried = kept @ moved, kept @ m.exp()[..., None]  # of u_s and of P_0, in S_t
+    shifted = F.pad(written, (0, 0, 1, 0))[..., :-1, :]
+    late = F.pad(carried, (0, 0, 1, 0))[..., :-1, :]
+    same, start = k @ k.mT, before.exp()[..., None]
+    right = torch.cat(((shifted * same) @ u, start * k, late * k), -1)
+    solved = solve(decays(before, c, 1) * b[..., None, :] * same, right)
+    own, of_S, of_P = torch.split(solved, [u.shape[-1], k.shape[-1], k.shape[-1]], -1)
+    seen, erased, outputs = q @ k.mT, b[..., None], []
+    write_score, erase_score = written * seen, decays(c, c, 0) * seen
+    last = written[..., -1:, :].mT * k, decays(c, c, 0)[..., -1:, :].mT * k, decays(m, m, 0)[..., -1:, :].mT * k
+    S, P = state
+    for i in range(blocks.many):
+        at = (slice(None), slice(None), i)
+        erasing = erased[at] * (own[at] + of_S[at] @ S.mT + of_P[at] @ P.mT)
+        from_S = c[at].exp()[..., None] * (q[at] @ S[:, :, read].mT) + carried[at] * (q[at] @ P[:, :, read].mT)
+        outputs.append(from_S + write_score[at] @ u[at][..., read] - erase_score[at] @ erasing[..., read])
+        ends = (
+            c[at][..., -1].exp()[..., None, None],
+            carried[at][..., -1, :, None],
+            m[at][..., -1].exp()[..., None, None],
+        )
+        S, P = (
+            ends[0] * S + ends[1] * P + u[at].mT @ last[0][at] - erasing.mT @ last[1][at],
+            ends[2] * P + u[at].mT @ last[2][at],
+        )
+    return blocks.joined(outputs), Moving(S, P)
+
+
+class Blocks(NamedTuple):
+    """How T bytes are cut into `many` blocks of equal size, the last one padded."""
+
+    length: int
+    size: int
+    many: int
+
+    @classmethod
+    def of(cls, length: int, chunk: int) -> "Blocks":
+        """As few blocks of at most `chunk` bytes as hold so many."""
+        size = min(chunk, length)
+        return cls(length, size, -(-length // size))
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(B, H, T, ...) -> (B, H, blocks, C, ...), zeros behind the end."""
+        pad = self.size * self.many - self.length
+        if pad:
+            x = F.pad(x, (0, 0) * (x.dim() - 3) + (0, pad))
+        return x.reshape(*x.shape[:2], self.many, self.size, *x.shape[3:])
+
+    def joined(self, outputs: list[Tensor]) -> Tensor:
+        """Blocks (B, H, C, d) one behind the other, without the padding."""
+        return torch.cat(outputs, 2)[:, :, : self.length]
+
+
+def decays(later: Tensor, earlier: Tensor, offset: int) -> Tensor:
+    """exp(later_t - earlier_i) for i <= t - offset, else 0: (..., C) twice -> (..., C, C). No exponent is above 0."""
+    size = later.shape[-1]
+    ahead = torch.ones(size, size, dtype=torch.bool, device=later.device).triu(1 - offset)
+    return (later[..., :, None] - earlier[..., None, :]).masked_fill(ahead, -math.inf).exp()
 
 
 def solve(L: Tensor, right: Tensor) -> Tensor:
@@ -91,63 +177,3 @@ class StreamedSolve(torch.autograd.Function):
         systems = [x.view(-1, *x.shape[-2:]) for x in (L, found, g.contiguous(), dL, dright)]
         spread(kernels_for(L).solve_back, len(systems[0]), *systems)
         return dL, dright
-
-
-class GatedDelta(nn.Module):
-    """(B, T, D) -> (B, T, D) through fast weights: q, k, v and output gate from one map; rates and decays per head."""
-
-    strength: Tensor
-
-    def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
-        super().__init__()
-        width, heads = config.inner, config.delta.heads
-        self.heads, self.chunk = heads, config.delta.chunk
-        self.qkvg = HamiltonLinear(bank, width, width, parts=4)
-        self.conv = ShortConv(3 * width, config.conv, silu=True)
-        self.gates = nn.Parameter(torch.zeros(2 * heads, width))
-        self.norm = Norm(width // heads)
-        self.out = HamiltonLinear(bank, width, width, zero=True)
-        spread = torch.linspace(0, 1, heads) if heads > 1 else torch.ones(1)
-        low, high = math.log(config.delta.halflife_min), math.log(config.delta.halflife_max)
-        self.log_rate = nn.Parameter(math.log(math.log(2)) - (low + (high - low) * spread))
-        # Half of the heads write with beta up to 2: negative eigenvalues, without which parity cannot be tracked.
-        strong = torch.arange(heads) % 2
-        self.beta_bias = nn.Parameter(-1.0 - strong.float())
-        self.register_buffer("strength", 1.0 + strong, persistent=False)
-
-    def roles(self) -> dict[str, Role]:
-        """Per-head rates move like gains."""
-        return {"gates": Role("gain"), "log_rate": Role("gain"), "beta_bias": Role("gain")}
-
-    def zeros(self, lanes: int) -> DeltaState:
-        """Lanes that have read nothing."""
-        n = self.qkvg.inputs // self.heads
-        return DeltaState(self.gates.new_zeros(lanes, self.heads, n, n), self.conv.zeros(lanes))
-
-    def forward(self, x: Tensor, state: DeltaState, lengths: Tensor | None) -> tuple[Tensor, DeltaState]:
-        """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
-        length = x.shape[1]
-        projected, gate = self.qkvg.apart(x, 3, 1)
-        mixed, conv = self.conv(projected, state.conv, lengths)
-        q, k, v = self.vectors(mixed)
-        log_a, beta = self.rates(x)
-        if lengths is not None:  # a padded byte neither decays nor writes
-            real = (torch.arange(length, device=x.device) < lengths[:, None])[:, None]
-            log_a, beta = log_a * real, beta * real
-        b = log_a.exp() * beta
-        o, S = delta_rule(q, k, b[..., None] * v, log_a, b, state.S, self.chunk)
-        y = merge_heads(as_quaternions(self.norm(o)))
-        return self.out(y * F.silu(gate)), DeltaState(S, conv)
-
-    def vectors(self, qkv: Tensor) -> tuple[Tensor, ...]:
-        """q | k | v (B, T, 3D) -> q and k of length 1, and v: (B, H, T, dk) each."""
-        if streams(qkv) is not None:
-            return Vectors.apply(qkv, self.heads)  # type: ignore[no-any-return, no-untyped-call]
-        q, k, v = (as_vectors(split_heads(part, self.heads)) for part in qkv.chunk(3, -1))
-        return F.normalize(q, dim=-1), F.normalize(k, dim=-1), v
-
-    def rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log retention and write strength of each head and byte, (B, H, T) each (hope.md 1.7)."""
-        decay, write = F.linear(x, self.gates).transpose(1, 2).chunk(2, 1)
-        log_a = -torch.exp((decay + self.log_rate[:, None]).clamp(-12, 1))
-        return log_a, self.strength[:, None] * torch.sigmoid(write + self.beta_bias[:, None])

@@ -1,6 +1,6 @@
 """Heads, compiled: from the output of a map to vectors ready to be multiplied, in one pass over memory each way.
 
-    q | k | v (B, T, 3D) --Vectors--> three times (B, H, T, 4n), the first two of length 1               (h2q.delta)
+    q | k | v (B, T, 3D) --Vectors--> three times (B, H, T, 4n), the first two of length 1         (h2q.gated_delta)
     q | k | v, carried --Heads--> query (B, H, T, 4n), keys and values (B, H, W-1+T, 4n)             (h2q.attention)
 
 Their twins, and their definition, are the plain torch of those two, which also serves other devices and precisions.

@@ -24,7 +24,7 @@ class Role(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """One parameter with its name, role and the update period of the level that holds it."""
+    """One parameter with its name, role and the update period of the level that holds it; 0 where none does."""
 
     name: str
     tensor: nn.Parameter
@@ -32,7 +32,7 @@ class Owned(NamedTuple):
     period: int
 
 
-def owned(module: nn.Module, prefix: str = "", period: int = 1) -> Iterator[Owned]:
+def owned(module: nn.Module, prefix: str = "", period: int = 0) -> Iterator[Owned]:
     """Every parameter of a tree of modules with its role. Raises KeyError for one that declares none."""
     period = getattr(module, "period", period)
     for name, tensor in module.named_parameters(recurse=False):

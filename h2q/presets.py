@@ -4,6 +4,7 @@ preset(name, core) -> ModelConfig -> replace(config, {...}) where somebody wants
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from h2q.config import (
     AttentionConfig,
@@ -14,6 +15,7 @@ from h2q.config import (
     StructureConfig,
     SuccessorConfig,
 )
+from h2q.hope_config import PREDECESSOR, HopeConfig
 from h2q.recall_config import RecallConfig
 from h2q.settings import ConfigError, nearest, replace
 
@@ -32,6 +34,7 @@ def tiny() -> ModelConfig:
         pattern=("attention",),
         attention=AttentionConfig(heads=2),
         delta=DeltaConfig(heads=2),
+        hope=HopeConfig(heads=2),
         ngram=NgramConfig(rows_log2=14, dim=16),
         successors=SuccessorConfig(
             contexts=("order1", "order2", "order3", "order4", "order6", "word"), rows_log2=14, dim=16
@@ -52,6 +55,7 @@ def medium() -> ModelConfig:
         blocks=4,
         attention=AttentionConfig(heads=6),
         delta=DeltaConfig(heads=6),
+        hope=HopeConfig(heads=6),
         continuum=ContinuumConfig(expansion=4.0),
         ngram=NgramConfig(rows_log2=16),
         recall=RecallConfig(table_bytes=256 << 20),
@@ -66,6 +70,7 @@ def large() -> ModelConfig:
         structure=StructureConfig(block=16),
         attention=AttentionConfig(heads=8),
         delta=DeltaConfig(heads=16, chunk=64),
+        hope=HopeConfig(heads=16, chunk=64, period=64),
         continuum=ContinuumConfig(expansion=4.0),
         ngram=NgramConfig(rows_log2=19),
         successors=SuccessorConfig(rows_log2=20),
@@ -84,6 +89,7 @@ def microstream() -> ModelConfig:
         structure=StructureConfig(block=12, axiom_lambda=0.1),
         attention=AttentionConfig(heads=8, window=128, phase="prototype"),
         delta=DeltaConfig(heads=8),
+        hope=HopeConfig(heads=8),
         continuum=ContinuumConfig(expansion=1.0),
         ngram=NgramConfig(enabled=False),
         successors=SuccessorConfig(enabled=False),
@@ -110,4 +116,9 @@ def preset(name: str, core: str = "h2q") -> ModelConfig:
         # A baseline keeps its own customary shape: what suits quaternion maps is no reason to narrow it.
         usual = {"attention.window": 128, "continuum.expansion": max(2.0, config.continuum.expansion)}
         return replace(config, {**plain, **usual, "reversible": False, "structure.axiom_lambda": 0.0})
-    return replace(config, {"core": core})
+    own: dict[str, Any] = {}
+    if core == "hope-attention":
+        own = {"attention.window": max(128, config.attention.window), "attention.persistent": 4}
+    if core == "titans":
+        own = {f"hope.{key}": value for key, value in PREDECESSOR.items()} | {"attention.persistent": 4}
+    return replace(config, {"core": core, **own})

@@ -40,7 +40,7 @@ def parse(text: Any, kind: Any, key: str) -> Any:
             return text if isinstance(text, bool) else words[str(text).lower()]
         if kind in (int, float, str):
             return kind(text)
-        items = text if isinstance(text, list | tuple) else str(text).split(",")
+        items = text if isinstance(text, list | tuple) else str(text).split(",") if text not in ("", "none") else []
         inner = kind.__args__[0]
         return tuple(inner(item) for item in items)
     except (KeyError, ValueError, TypeError, AttributeError):

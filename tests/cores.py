@@ -17,6 +17,9 @@ TINY: dict[str, Any] = {
     "attention.window": 16,
     "delta.heads": 2,
     "delta.chunk": 4,
+    "hope.heads": 2,
+    "hope.chunk": 4,
+    "hope.period": 8,
     "ngram.rows_log2": 8,
     "ngram.dim": 8,
     "successors.rows_log2": 8,
@@ -31,6 +34,16 @@ CASES: dict[str, dict[str, Any]] = {
     "h2q factors": {"structure.form": "factors"},
     "h2q reversible": {"reversible": "on", "width": 64},
     "h2q bare": {"ngram": "off", "conv": 1, "attention.phase": "off", "structure.form": "dense"},
+    "hope": {"core": "hope"},
+    "hope l2 literal": {
+        **{"core": "hope", "hope.objective": "l2", "hope.gradient": "chunk", "hope.retention": "literal"},
+        "hope.reset_bytes": 16,
+    },
+    "hope momentum adaptive q": {"core": "hope", "hope.momentum": "on", "hope.adaptive_q": "on"},
+    "hope mlp": {"core": "hope", "hope.memory": "mlp", "hope.objective": "l2", "hope.static": "v"},
+    "hope chain": {"core": "hope", "continuum.variant": "chain"},
+    "hope-attention": {"core": "hope-attention"},
+    **{f"titans {kind}": {"core": "titans", "hope.arrangement": kind} for kind in ("lmm", "mac", "mag", "mal")},
     "transformer": {"core": "transformer"},
 }
 

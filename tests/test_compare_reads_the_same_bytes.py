@@ -90,9 +90,9 @@ def test_the_parts_are_those_of_a_run(compare: Command, train: Command, text: Pa
 @pytest.mark.parametrize(
     ("parts", "figures"),
     [
-        ("core", {"bpb_core", "seconds_core", "params", "params_core"}),
+        ("core", {"bpb_core", "seconds_core", "params", "params_core", "macs_per_byte"}),
         ("recall", {"bpb_recall", "seconds_recall"}),
-        ("mixed", {"bpb_mixed", "bpb_core_mixed", "seconds", "bytes_per_s", "params", "params_core"}),
+        ("mixed", {"bpb_mixed", "bpb_core_mixed", "seconds", "bytes_per_s", "params", "params_core", "macs_per_byte"}),
     ],
 )
 def test_what_was_not_asked_for_is_null(
@@ -101,7 +101,7 @@ def test_what_was_not_asked_for_is_null(
     assert compare(text, "--json", "--parts", parts) == 0
     end = facts()[-1]
     every = "bpb_mixed bpb_recall bpb_core bpb_core_mixed gap seconds seconds_recall seconds_core bytes_per_s params"
-    for name in [*every.split(), "params_core"]:
+    for name in [*every.split(), "params_core", "macs_per_byte"]:
         assert (end[name] is not None) == (name in figures), name
 
 

@@ -2,7 +2,6 @@
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -65,12 +64,13 @@ def test_a_full_disk_is_said_once_and_learning_goes_on(text: Path, monkeypatch: 
 
 
 def test_a_failed_save_is_a_notice_and_the_older_one_stays(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(folder: Path, step: int, *rest: Any, **more: Any) -> Path:
-        if step > 4:
+    def finish(unfinished: store.Unfinished) -> Path:
+        if unfinished.step > 4:
+            store.abandon(unfinished)
             raise CheckpointError("the disk is full.")
-        return store.save(folder, step, *rest, **more)
+        return store.finish(unfinished)
 
-    monkeypatch.setattr("checkpoints.writer.save", save)
+    monkeypatch.setattr("checkpoints.writer.finish", finish)
     ear = Ear()
     run, order = ordered("--steps", "8", "--set", "save_steps=4")
     assert operate(run, order, [ear], 0.0) == 0

@@ -30,6 +30,15 @@ def learn(run: Trainer, text: bytes = TEXT) -> float:
         {"pattern": "attention"},
         {"reversible": "on", "width": 64},
         {"core": "transformer"},
+        {"core": "hope"},
+        {"core": "hope", "hope.momentum": "on", "hope.adaptive_q": "on", "structure.form": "dense"},
+        {"core": "hope", "hope.memory": "mlp", "hope.objective": "l2"},
+        {"core": "hope", "continuum.variant": "nested", "continuum.consolidate": "0.3"},
+        {"core": "hope-attention"},
+        {"core": "titans", "hope.arrangement": "lmm", "hope.period": 4},
+        {"core": "titans", "hope.arrangement": "mac", "hope.period": 4},
+        {"core": "titans", "hope.arrangement": "mag", "hope.period": 4},
+        {"core": "titans", "hope.arrangement": "mal", "hope.period": 4},
         {"structure.axiom_lambda": "0.01"},
     ],
 )
@@ -39,9 +48,9 @@ def test_every_parameter_receives_gradient_and_moves(settings: dict[str, object]
     reached: set[str] = set()
     step = run.levels.step
 
-    def spy(scale: Mapping[str, float]) -> None:
+    def spy(scale: Mapping[str, float], amount: int = 1) -> None:
         reached.update(e.name for e in every_entry(run) if e.weight.grad is not None and gradient_size(e.weight) > 0)
-        step(scale)
+        step(scale, amount)
 
     run.levels.step = spy  # type: ignore[method-assign]
     reading = batches(TEXT)

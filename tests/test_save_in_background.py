@@ -1,4 +1,4 @@
-"""Saving in the background changes nothing of the run: the copy is taken at once, and errors are sentences."""
+"""Saving in the background changes nothing of the run: it is written out at once, and errors are sentences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from checkpoints.format import CheckpointError
-from checkpoints.store import load, save, saves
-from checkpoints.writer import Writer, Written, copied
+from checkpoints.store import finish, load, saves
+from checkpoints.writer import Writer, Written
+from h2q.probe.compare import forget_peak, peak_mb
 
 PATIENCE = 30.0
 
@@ -20,7 +21,7 @@ def one(value: float) -> dict[str, dict[str, torch.Tensor]]:
 
 
 class Gate:
-    """Holds the disk: `save` starts and then waits here until it is opened."""
+    """Holds the disk: finishing a save starts and then waits here until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -28,9 +29,9 @@ class Gate:
         def held(*arguments: object, **named: object) -> Path:
             self.entered.set()
             assert self.opened.wait(PATIENCE)
-            return save(*arguments, **named)  # type: ignore[arg-type]  # handed through as it came
+            return finish(*arguments, **named)  # type: ignore[arg-type]  # handed through as it came
 
-        monkeypatch.setattr("checkpoints.writer.save", held)
+        monkeypatch.setattr("checkpoints.writer.finish", held)
 
 
 def test_what_is_saved_is_what_was_there_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +80,12 @@ def test_a_failure_is_a_sentence_and_the_next_success_clears_it(
 
     heard: list[Written] = []
     writer = Writer(tmp_path, done=heard.append)
-    monkeypatch.setattr("checkpoints.writer.save", broken)
+    monkeypatch.setattr("checkpoints.writer.finish", broken)
     writer.save(1, one(1.0), {}, about={})
     assert writer.wait(PATIENCE)
     assert writer.failed == "the disk is full."
     assert writer.last is None
-    monkeypatch.setattr("checkpoints.writer.save", save)
+    monkeypatch.setattr("checkpoints.writer.finish", finish)
     writer.save(2, one(2.0), {}, about={})
     assert writer.wait(PATIENCE)
     assert writer.failed is None
@@ -113,12 +114,13 @@ def test_neither_a_surprise_nor_a_broken_listener_reaches_the_trainer(
     assert "ZeroDivisionError" in quiet.failed
 
 
-def test_what_cannot_even_be_copied_is_a_sentence_too(tmp_path: Path) -> None:
+def test_what_cannot_even_be_written_out_is_a_sentence_too(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     writer.save(1, one(1.0), {"streams": threading.Lock()}, about={})
     assert writer.wait(PATIENCE)
     assert writer.failed is not None
-    assert "step 1 cannot be copied" in writer.failed
+    assert "not JSON" in writer.failed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_prunes_after_each_success(tmp_path: Path) -> None:
@@ -129,13 +131,23 @@ def test_it_prunes_after_each_success(tmp_path: Path) -> None:
     assert [int(path.name[5:]) for path in saves(tmp_path)] == [0, 30, 50, 60]
 
 
-def test_copies_are_packed_and_share_nothing() -> None:
-    base = torch.arange(12).to(torch.uint32)
-    tree = {"all": base, "turned": base.view(3, 4).T, "grad": torch.nn.Parameter(torch.ones(2, 2))}
-    copies = copied(tree)
-    for name, tensor in tree.items():
-        assert copies[name].is_contiguous()
-        assert not copies[name].requires_grad
-        assert copies[name].dtype == tensor.dtype
-        assert torch.equal(copies[name], tensor.detach())
-    assert len({copy.untyped_storage().data_ptr() for copy in copies.values()}) == 3
+def test_nothing_is_left_of_a_save_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    writer = Writer(tmp_path)
+    for step in (1, 2, 3):
+        writer.save(step, one(float(step)), {}, about={})
+    assert gate.entered.wait(PATIENCE)
+    gate.opened.set()
+    assert writer.wait(PATIENCE)
+    assert all(path.name.startswith("step-") for path in tmp_path.iterdir())
+
+
+def test_saving_a_table_takes_no_memory(tmp_path: Path) -> None:
+    table = torch.ones(50 << 20, dtype=torch.uint8)
+    writer = Writer(tmp_path)
+    forget_peak()
+    before = peak_mb()
+    writer.save(1, {"recall": {"slots": table}}, {}, about={})
+    assert writer.wait(PATIENCE)
+    assert writer.failed is None
+    assert peak_mb() - before < 12

@@ -1,9 +1,10 @@
-"""The chunked delta rule against a byte loop in float64: any block, strong decay, repeated keys, every gradient."""
+"""The chunked delta rule, with and without momentum, against a byte loop in float64: any block, strong decay, repeated
+keys, every gradient."""
 
 import pytest
 import torch
 
-from h2q.delta import delta_rule
+from h2q.delta import Moving, delta_rule, momentum_rule
 
 B, H, DK, DV = 2, 3, 5, 4
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -67,3 +68,61 @@ def test_single_precision_stays_close_over_a_long_stream() -> None:
     q, k, u, log_a, b, S = (x.float() for x in given)
     got, _ = delta_rule(q, k, u, log_a, b, S, 32)
     assert (got.double() - want).abs().max() < 1e-4
+
+
+def moving_inputs(length: int, kind: str = "plain") -> tuple[torch.Tensor, ...]:
+    """The same with the logarithm of the momentum's share and a momentum to begin with."""
+    q, k, u, log_a, b, S = inputs(length, kind)
+    log_m = -torch.rand(B, H, length, dtype=torch.float64)
+    return q, k, u, log_a, b, log_m, S, torch.randn_like(S)
+
+
+def moving_kernel(
+    given: tuple[torch.Tensor, ...], chunk: int, real: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    q, k, u, log_a, b, log_m, S, P = given
+    o, (S, P) = momentum_rule(q, k, u, log_a, b, log_m, Moving(S, P), chunk, real=real)
+    return o, S, P
+
+
+def moving_recurrence(given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """P_t = m_t P_{t-1} + u_t k_t^T, S_t = S_{t-1} (a_t I - b_t k_t k_t^T) + P_t, o_t = S_t q_t, byte by byte."""
+    q, k, u, log_a, b, log_m, S, P = given
+    out = []
+    for t in range(q.shape[2]):
+        key = k[:, :, t, :, None]
+        P = log_m[:, :, t, None, None].exp() * P + u[:, :, t, :, None] @ key.mT
+        S = log_a[:, :, t, None, None].exp() * S - b[:, :, t, None, None] * (S @ key) @ key.mT + P
+        out.append((S @ q[:, :, t, :, None])[..., 0])
+    return torch.stack(out, 2), S, P
+
+
+@pytest.mark.parametrize("kind", ["plain", "no decay", "reset", "repeated keys", "no erase"])
+@pytest.mark.parametrize("length", [1, 63])
+@pytest.mark.parametrize("chunk", [1, 2, 16, 64])
+def test_momentum_equals_its_recurrence(kind: str, length: int, chunk: int) -> None:
+    given = moving_inputs(length, kind)
+    for got, want in zip(moving_kernel(given, chunk), moving_recurrence(given), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-9)
+
+
+def test_gradients_of_momentum_including_both_initial_states() -> None:
+    given = tuple(x.requires_grad_() for x in moving_inputs(4))
+    assert torch.autograd.gradcheck(lambda *x: moving_kernel(x, 3), given)
+
+
+def test_momentum_waits_while_a_lane_has_no_bytes() -> None:
+    q, k, u, log_a, b, log_m, S, P = moving_inputs(20)
+    real = (torch.arange(20) < 13).double().expand(B, 1, 20)
+    padded = (q, k, u * real[..., None], log_a * real, b * real, log_m * real, S, P)
+    short = tuple(x[:, :, :13] for x in (q, k, u, log_a, b, log_m))
+    got, want = moving_kernel(padded, 8, real), moving_kernel((*short, S, P), 8)
+    torch.testing.assert_close(got[0][:, :, :13], want[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(got[1:], want[1:], rtol=1e-12, atol=1e-12)
+
+
+def test_only_the_rows_that_are_asked_for_are_read() -> None:
+    q, k, u, log_a, b, S = inputs(9)
+    whole, _ = delta_rule(q, k, u, log_a, b, S, 4)
+    part, _ = delta_rule(q, k, u, log_a, b, S, 4, slice(1, 3))
+    torch.testing.assert_close(part, whole[..., 1:3], rtol=0.0, atol=1e-14)

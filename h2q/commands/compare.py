@@ -34,6 +34,7 @@ EXAMPLES = (
     "compare a.txt b.txt --cores h2q,transformer --json    one JSON object a line",
     "compare book.txt --parts core --seeds 2 --vary structure.form=bank,dense",
     "compare python:#bytes=0-1m --preset tiny",
+    "compare book.txt --cores hope,transformer --equal --parts core --set structure.form=dense",
 )
 PARTS = ("mixed", "recall", "core")
 
@@ -62,6 +63,7 @@ def parser() -> Parser:
         metavar="KEY=V1,V2",
         help="a setting and its values, with ; between values that hold commas (repeatable: every combination)",
     )
+    found.add_argument("--equal", action="store_true", help="widen each core's feed-forward memory to equal parameters")
     found.add_argument("--seeds", type=size, default=1, metavar="N", help="so many seeds from --seed on (1)")
     add_settings(found)
     found.add_argument("--threads", type=size, metavar="N", help="CPU threads (what pays)")
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parts, cases = parts_of(args), cases_of(args)
     check(args.sources, parts, cases)
     need_torch()
+    cases = equally_large(cases) if args.equal else cases
     from stream.lanes import open_lanes
 
     lanes = open_lanes(args.sources, lanes=1, chunk=1, warn=tell)
@@ -119,6 +122,14 @@ def varied(pairs: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
         if keys.count(key) > 1:
             raise Refusal(f"--vary names {key} twice.")
         yield [(key, value) for value in values]
+
+
+def equally_large(cases: Sequence[Case]) -> list[Case]:
+    """The same cases, each with as many parameters of the core as the largest. Raises ConfigError."""
+    from h2q.probe.equal import equalised
+
+    models = equalised([case.config.model for case in cases])
+    return [case._replace(config=replace(case.config, model=model)) for case, model in zip(cases, models, strict=True)]
 
 
 def with_seed(config: RunConfig, more: int) -> RunConfig:

@@ -52,7 +52,9 @@ def variants(ends: Sequence[Fact]) -> dict[str, list[Fact]]:
 def size_line(name: str, fact: Fact) -> str:
     """What a variant is made of, and the memory it took."""
     whole, core = units.millions(fact["params"]), units.millions(fact["params_core"])
-    return f"{name or fact['core']}: {whole} parameters, {core} of them the core's, {units.size(1e6 * fact['rss_mb'])}"
+    made_of = f"{name or fact['core']}: {whole} parameters, {core} of them the core's"
+    work = "" if fact["macs_per_byte"] is None else f", {units.millions(fact['macs_per_byte'])} MAC/byte"
+    return f"{made_of}{work}, {units.size(1e6 * fact['rss_mb'])}"
 
 
 def reference(fact: Fact) -> Row:

@@ -3,7 +3,7 @@
     x (B, T, P, 4, H, n) + carried (B, W, 4, H, n) --place--> out (B, H, W + T, 4, n), one head's quaternions in a row
 
 float32 on a CPU, one pass each way; lanes first..last-1 of C-ordered arrays. Defined by the plain torch of
-`h2q.attention` and `h2q.delta`, which the tests hold against them.
+`h2q.attention` and `h2q.gated_delta`, which the tests hold against them.
 """
 
 import math

@@ -4,6 +4,7 @@
     period 1      x   x   x   x   x   x   x   x          mean is applied once, clipped by that level's own norm;
     period 4                  x               x          its weights are bit-identical in between
 
+Periods count micro-batches, or bytes of a lane: whoever steps says how much of the clock a micro-batch took.
 A parameter's rate is its role's, scaled by the schedule of its group and by the level: sqrt(P), at most `scale_max`
 (learning.md 10). Groups (the core, the mixer, the mixer of recall alone) share nothing: each has its own levels, norm
 and schedule. Tables with sparse gradients belong to period 1 and step by touched rows, outside the clipped norm.
@@ -17,10 +18,12 @@ import torch
 from torch import Tensor
 
 from h2q.optim.adamw import advance, advance_rows, ramp
+from h2q.optim.consolidation import Anchors, Renewal
 
 
 class Entry(NamedTuple):
-    """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group."""
+    """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group; whether a
+    level of the continuum holds it."""
 
     name: str
     weight: Tensor
@@ -28,6 +31,7 @@ class Entry(NamedTuple):
     period: int
     sparse: bool = False
     group: str = "core"
+    memory: bool = False
 
 
 class Rules(NamedTuple):
@@ -39,6 +43,7 @@ class Rules(NamedTuple):
     decay: float
     clip: float
     scale_max: float
+    renewal: Renewal | None = None
 
 
 class Level:
@@ -47,26 +52,34 @@ class Level:
     def __init__(self, group: str, period: int, entries: Sequence[Entry], rules: Rules) -> None:
         self.group, self.period, self.entries, self.rules = group, period, list(entries), rules
         self.name = f"p{period}" if group == "core" else group
-        self.waiting = 0  # micro-batches accumulated since the last step
+        self.waiting = 0  # of the clock since the last step
+        self.count = 0  # micro-batches accumulated since then
         self.steps = 0
         self.delta = 0.0  # root mean square of the last step's change, in units of the weights
         self.norm = 0.0  # gradient norm at the last step, before clipping
         self.sum = [torch.zeros_like(e.weight) for e in entries] if period > 1 else []
         self.m = [torch.zeros_like(e.weight) for e in entries]
         self.v = [torch.zeros_like(e.weight) for e in entries]
+        self.anchors: Anchors | None = None
 
-    def offer(self, gradients: Sequence[Tensor], scale: float) -> None:
-        """Add one micro-batch's gradients; step if the clock says so. scale multiplies every rate (the schedule)."""
-        self.waiting += 1
+    def offer(self, gradients: Sequence[Tensor], scale: float, amount: int) -> bool:
+        """Add one micro-batch's gradients, which took so much of the clock; step if it is time, and whether it was.
+
+        scale multiplies every rate (the schedule).
+        """
+        self.waiting, self.count = self.waiting + amount, self.count + 1
         if self.period > 1:
             torch._foreach_add_(self.sum, list(gradients))
         if self.waiting < self.period:
-            return
-        mean = list(gradients) if self.period == 1 else list(torch._foreach_div(self.sum, float(self.waiting)))
-        self.apply(mean, scale * min(math.sqrt(self.period), self.rules.scale_max))
+            return False
+        mean = list(gradients) if self.period == 1 else list(torch._foreach_div(self.sum, float(self.count)))
+        self.apply(mean, scale * min(math.sqrt(self.count), self.rules.scale_max))
+        if self.anchors and self.rules.renewal and self.rules.renewal.halflife:
+            self.anchors.fade(1.0 - 2.0 ** (-self.waiting / self.rules.renewal.halflife))
         if self.period > 1:
             torch._foreach_zero_(self.sum)
-        self.waiting = 0
+        self.waiting, self.count = self.waiting % self.period, 0
+        return True
 
     def apply(self, gradients: list[Tensor], scale: float) -> None:
         """Clip by the level's own norm and step every parameter at its rate."""
@@ -95,7 +108,7 @@ class Level:
             out[f"m.{entry.name}"], out[f"v.{entry.name}"] = self.m[i], self.v[i]
             if self.period > 1:
                 out[f"sum.{entry.name}"] = self.sum[i]
-        return out
+        return out | (self.anchors.tensors() if self.anchors else {})
 
 
 class Levels:
@@ -114,6 +127,12 @@ class Levels:
             Level(group, period, [e for e in entries if (e.group, e.period) == (group, period) and not e.sparse], rules)
             for group, period in clocks
         ]
+        # Those that hold parts of the continuum, fastest first; the slowest has no one to hand anything to.
+        self.memories = [level for level in self.levels if any(e.memory for e in level.entries)]
+        self.context = 0  # of the clock since the last context ended
+        for level in self.memories[:-1] if rules.renewal else []:
+            held = [e for e in level.entries if e.memory]
+            level.anchors = Anchors([e.name for e in held], [e.weight for e in held])
 
     def finite(self) -> bool:
         """Whether every gradient of this micro-batch is finite: one number read from the device."""
@@ -121,17 +140,18 @@ class Levels:
         sparse = [e.weight.grad._values() for e in self.tables if e.weight.grad is not None]
         return bool(torch.isfinite(torch.stack(torch._foreach_norm([*dense, *sparse])).sum()))
 
-    def step(self, scale: Mapping[str, float]) -> None:
+    def step(self, scale: Mapping[str, float], amount: int = 1) -> None:
         """Offer this micro-batch's .grad to every level and clear it; scale: share of the full rate, by group.
 
-        A parameter without gradient counts as zero.
+        A parameter without gradient counts as zero. amount: how much of the levels' clock the micro-batch took.
         """
         self.steps += 1
+        stepped = set()
         for level in self.levels:
-            level.offer(
-                [e.weight.grad if e.weight.grad is not None else torch.zeros_like(e.weight) for e in level.entries],
-                scale[level.group],
-            )
+            given = [e.weight.grad if e.weight.grad is not None else torch.zeros_like(e.weight) for e in level.entries]
+            if level.offer(given, scale[level.group], amount):
+                stepped.add(level.name)
+        self.renew(stepped, amount)
         beta2 = ramp(self.steps, self.rules.beta2_max)
         for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
             if entry.weight.grad is None:
@@ -149,6 +169,22 @@ class Levels:
             )
         self.clear()
 
+    def renew(self, stepped: set[str], amount: int) -> None:
+        """Fast levels hand over, and begin anew, where the levels that stepped say so."""
+        how = self.rules.renewal
+        if how is None:
+            return
+        self.context += amount
+        ended = bool(how.context) and self.context >= how.context
+        for i, level in enumerate(self.memories[:-1]):
+            slower = self.memories[-1 if how.context else i + 1]
+            assert level.anchors
+            if slower.name in stepped:
+                level.anchors.consolidate(how.share)
+            if ended or (how.nested and slower.name in stepped):
+                level.anchors.begin_anew()
+        self.context %= how.context or self.context + 1
+
     def clear(self) -> None:
         """Forget this micro-batch's gradients; what slow levels have accumulated stays."""
         for entry in [*self.tables, *(e for level in self.levels for e in level.entries)]:
@@ -163,14 +199,14 @@ class Levels:
 
     def counters(self) -> dict[str, list[float]]:
         """Steps, waiting, last change and last norm of each period, as JSON."""
-        clocks = {level.name: [level.steps, level.waiting, level.delta, level.norm] for level in self.levels}
-        return {"steps": [self.steps], **clocks}
+        clocks = {one.name: [one.steps, one.waiting, one.delta, one.norm, one.count] for one in self.levels}
+        return {"steps": [self.steps, self.context], **clocks}
 
     def load(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Sequence[float]]) -> None:
         """Take back what `tensors` and `counters` gave. Raises KeyError if something is missing."""
         for name, own in self.tensors().items():
             own.copy_(tensors[name])
-        self.steps = int(counters["steps"][0])
+        self.steps, self.context = map(int, counters["steps"])
         for level in self.levels:
-            steps, waiting, level.delta, level.norm = counters[level.name]
-            level.steps, level.waiting = int(steps), int(waiting)
+            steps, waiting, level.delta, level.norm, count = counters[level.name]
+            level.steps, level.waiting, level.count = int(steps), int(waiting), int(count)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from h2q.config import ModelConfig
 from h2q.probe.alone import Alone
 from h2q.probe.bits import batches
+from h2q.probe.cost import costs
 from h2q.recall_config import RecallConfig
 from h2q.threads import settle
 from h2q.train.config import RunConfig
@@ -127,10 +128,16 @@ def end(config: RunConfig, passes: Mapping[str, Pass], lanes: Lanes) -> dict[str
         "bytes_per_s": total / mixed.seconds if mixed else None,
         "params": counted[0],
         "params_core": counted[1],
+        "macs_per_byte": multiplications(config) if counted[1] else None,
         "rss_mb": max(one.rss_mb for one in passes.values()),
         "skipped": sum(one.skipped for one in passes.values()),
         "curve": curve(passes),
     }
+
+
+def multiplications(config: RunConfig) -> int:
+    """Multiply-accumulates of the network for one byte, forward, counted at the run's full chunk."""
+    return round(costs(config.model, config.train.lanes, config.train.chunk)[-1].macs)
 
 
 def curve(passes: Mapping[str, Pass]) -> list[dict[str, Any]]:

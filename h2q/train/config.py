@@ -12,8 +12,9 @@ from dataclasses import replace as with_fields
 from typing import Any, NamedTuple
 
 from h2q.config import ModelConfig
+from h2q.hope_config import profile
 from h2q.presets import preset
-from h2q.settings import ConfigError, flat, nearest, replace, require, to_dict
+from h2q.settings import ConfigError, flat, nearest, parse, replace, require, to_dict
 from stream.pace import Pace
 
 
@@ -164,8 +165,17 @@ def resolve(name: str = "small", core: str | None = None, settings: Iterable[Set
     model, train = preset(name, core), TrainConfig(lanes=lanes, chunk=chunk, chunk_first=first)
     origins = {key: origin for key, _, origin in asked}
     train = replace(train, {key: value for key, value, _ in asked if is_training(key)})
-    model = replace(model, {key: value for key, value, _ in asked if not is_training(key)})
+    model = replace(model, with_profile({key: value for key, value, _ in asked if not is_training(key)}))
     return RunConfig(name, model, train, origins)
+
+
+def with_profile(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those that `hope.profile` stands for in front of them. Raises ConfigError."""
+    if not {"hope.profile", "hope.span"} & set(settings):
+        return settings
+    span = parse(settings.get("hope.span", 0), int, "hope.span")
+    named = profile(str(settings.get("hope.profile", "balanced")), span or None)
+    return {f"hope.{key}": value for key, value in named.items()} | settings
 
 
 def run_to_dict(config: RunConfig) -> dict[str, Any]:

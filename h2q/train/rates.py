@@ -2,7 +2,9 @@
 
 from torch import nn
 
+from h2q.config import ContinuumConfig
 from h2q.layers import owned
+from h2q.optim.consolidation import Renewal
 from h2q.optim.levels import Entry, Rules
 from h2q.train.config import OptimConfig
 
@@ -27,11 +29,24 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str) -> list[Entry]:
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
         group = groups.get(role.kind, "core")
-        found.append(Entry(name, tensor, rates[role.kind] * width_scale, period, role.kind == "ngram", group))
+        rate = rates[role.kind] * width_scale
+        # What no level of the continuum holds steps at every micro-batch.
+        found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
-    return found
+    return [entry for entry in found if entry.weight.requires_grad]
 
 
-def rules(optim: OptimConfig) -> Rules:
-    """What all levels share."""
-    return Rules(optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max)
+def rules(optim: OptimConfig, continuum: ContinuumConfig | None = None) -> Rules:
+    """What all levels share; without a continuum nothing is handed from one to another."""
+    renewal = renewal_of(continuum) if continuum else None
+    return Rules(
+        optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max, renewal
+    )
+
+
+def renewal_of(continuum: ContinuumConfig) -> Renewal | None:
+    """How fast levels hand over to slow ones; None where they do not."""
+    nested, context = continuum.variant == "nested", continuum.context * (continuum.variant == "sequential")
+    if not (nested or context or continuum.consolidate or continuum.halflife):
+        return None
+    return Renewal(continuum.consolidate, continuum.halflife, nested, context)

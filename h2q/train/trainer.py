@@ -72,7 +72,7 @@ class Trainer:
             self.tables = recall.allocate(config.model.recall, lanes, table_buffer)
             self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
             parameters += entries(self.mixer, optim, "mixer.")
-        self.levels = Levels(parameters, rules(optim))
+        self.levels = Levels(parameters, rules(optim, config.model.continuum))
         self.weights = [entry.weight for entry in parameters]
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
         # progress
@@ -167,6 +167,8 @@ class Trainer:
 
     def learn(self, studies: Sequence[Study]) -> bool:
         """One step of the levels that are due; False, and nothing moved, if anything is not finite."""
+        in_bytes = self.config.model.continuum.clock == "bytes"
+        amount = studies[0].part.bytes_BT.shape[1] if in_bytes else 1
         if not studies[0].gradient:
             return True  # no byte to learn from
         for weight, *given in zip(self.weights, *(study.gradient for study in studies), strict=True):
@@ -174,7 +176,7 @@ class Trainer:
         if not (all(bool(torch.isfinite(study.loss)) for study in studies) and self.levels.finite()):
             self.levels.clear()
             return False
-        self.levels.step(self.scale())
+        self.levels.step(self.scale(), amount)
         return True
 
     def write(self, studies: Sequence[Study]) -> bool:
