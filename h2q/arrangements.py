@@ -42,6 +42,10 @@ class MemoryAsLayer(nn.Module):
         """Lanes that have read nothing."""
         return PairState(self.memory.zeros(lanes), self.attention.zeros(lanes))
 
+    def emptied(self, state: PairState) -> PairState:
+        """The same lanes with their memories as they begin."""
+        return state._replace(memory=self.memory.emptied(state.memory))
+
     def forward(self, x: Tensor, state: PairState, lengths: Tensor | None) -> tuple[Tensor, PairState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
         y, memory = self.memory(x, state.memory, lengths)
@@ -62,6 +66,10 @@ class MemoryAsGate(nn.Module):
     def zeros(self, lanes: int) -> PairState:
         """Lanes that have read nothing."""
         return PairState(self.memory.zeros(lanes), self.attention.zeros(lanes))
+
+    def emptied(self, state: PairState) -> PairState:
+        """The same lanes with their memories as they begin."""
+        return state._replace(memory=self.memory.emptied(state.memory))
 
     def forward(self, x: Tensor, state: PairState, lengths: Tensor | None) -> tuple[Tensor, PairState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
@@ -108,6 +116,10 @@ class MemoryAsContext(nn.Module):
         memory = self.memory.zeros(lanes)
         empty = self.norm.gain.new_zeros(lanes, self.segment - 1, self.qkv.inputs)
         return SegmentState(memory, Sight(*(empty.clone() for _ in Sight._fields)), memory.seen.clone())
+
+    def emptied(self, state: SegmentState) -> SegmentState:
+        """The same lanes with their memories as they begin."""
+        return state._replace(memory=self.memory.emptied(state.memory))
 
     def forward(self, x: Tensor, state: SegmentState, lengths: Tensor | None) -> tuple[Tensor, SegmentState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""

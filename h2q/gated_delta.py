@@ -57,6 +57,10 @@ class GatedDelta(nn.Module):
         n = self.qkvg.inputs // self.heads
         return DeltaState(self.gates.new_zeros(lanes, self.heads, n, n), self.conv.zeros(lanes))
 
+    def emptied(self, state: DeltaState) -> DeltaState:
+        """The same lanes with nothing in their fast weights."""
+        return state._replace(S=torch.zeros_like(state.S))
+
     def forward(self, x: Tensor, state: DeltaState, lengths: Tensor | None) -> tuple[Tensor, DeltaState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
         length = x.shape[1]

@@ -117,6 +117,13 @@ class SelfModifying(nn.Module):
         seen = torch.zeros(lanes, dtype=torch.long, device=self.eta_bias.device)
         return HopeState(memories, self.conv.zeros(lanes), seen)
 
+    def emptied(self, state: HopeState) -> HopeState:
+        """The same lanes with their memories as they begin."""
+        memories = self.zeros(len(state.seen)).memories
+        if self.rule.retention == "literal":
+            memories = self.turn(memories, self.base(), torch.ones_like(state.seen, dtype=torch.bool), 0 * state.seen)
+        return state._replace(memories=memories)
+
     def forward(self, x: Tensor, state: HopeState, lengths: Tensor | None) -> tuple[Tensor, HopeState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
         length = x.shape[1]

@@ -107,6 +107,22 @@ def test_forgetting_the_state_at_every_boundary_costs_bits() -> None:
     assert carried.progress.bits < 0.98 * forgetful.progress.bits
 
 
+@pytest.mark.parametrize("core", ["h2q", "hope"])
+def test_fast_weights_and_levels_are_worth_something_and_the_step_says_how_much(core: str) -> None:
+    run = trainer(core=core, contribution_steps=20, ngram="off", successors="off", chunk=32)
+    for batch in batches(prose(4 * 32 * 120), chunk=32):
+        run.step(batch)
+    worth = run.facts()["memory"]
+    assert worth["fast_weights"] > 0
+    assert worth["levels"] > 0
+
+
+def test_measuring_what_memories_are_worth_changes_nothing() -> None:
+    often, never = trainer(contribution_steps=3), trainer(contribution_steps=0)
+    assert learn(often) == learn(never)
+    assert never.facts()["memory"] == {}
+
+
 def test_the_axiom_falls_when_it_counts_and_the_loss_never_contains_it() -> None:
     free, held = trainer(recall="off"), trainer(recall="off", **{"structure.axiom_lambda": 1.0})
     learn(free)

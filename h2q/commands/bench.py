@@ -1,7 +1,8 @@
 """`bench`: what this machine makes of the program, as ratios of things timed in turn.
 
-Forming the maps once a step against contracting their factors (the microstream preset), and the speed of the presets
-meant for a CPU. `--compare` sets an earlier report beside this one.
+Forming the maps once a step against contracting their factors (the microstream preset), the speed of the presets meant
+for a CPU, and that of the core hope against the transformer with as many parameters. `--compare` sets an earlier report
+beside this one.
 """
 
 import json
@@ -45,23 +46,26 @@ def main(arguments: Sequence[str]) -> int:
     need_torch()
     import torch
 
-    from h2q.probe.speed import forms, presets, race, ratio
+    from h2q.probe.speed import cores, forms, presets, race, ratio
     from h2q.train.warm import warm
 
     warm(tell)
-    cores = args.threads or processors()
-    structure = race(forms(args.preset, cores), args.rounds, tell)
+    most = args.threads or processors()
+    structure = race(forms(args.preset, most), args.rounds, tell)
+    mixing = race(cores(most), 3 * args.rounds, tell)
     report: dict[str, Any] = {
         "event": "end",
         "preset": args.preset,
         "forms": {name: figures(found) for name, found in structure.items()},
         "bank_over_factors": round(ratio(structure, "bank", "factors"), 2),
         "bank_over_einsum": round(ratio(structure, "bank", "einsum"), 2),
-        "presets": {name: figures(found) for name, found in race(presets(cores), 3 * args.rounds, tell).items()},
+        "presets": {name: figures(found) for name, found in race(presets(most), 3 * args.rounds, tell).items()},
+        "cores": {name: figures(found) for name, found in mixing.items()},
+        "hope_over_transformer": round(ratio(mixing, "hope", "transformer"), 2),
         "machine": {
             "system": platform.system(),
             "cores": os.cpu_count(),
-            "threads": cores,
+            "threads": most,
             "torch": torch.__version__,
         },
     }
@@ -92,7 +96,7 @@ def read_report(path: str) -> dict[str, Any]:
 def describe(report: dict[str, Any], old: dict[str, Any] | None) -> str:
     """Aligned lines for a person."""
     lines = [f"{report['preset']}, a training step of each form in turn:"]
-    for group in ("forms", "presets"):
+    for group in ("forms", "presets", "cores"):
         for name, found in report[group].items():
             before = (old or {}).get(group, {}).get(name)
             change = f"   x {found['bytes_per_s'] / before['bytes_per_s']:.2f} of before" if before else ""
@@ -102,4 +106,7 @@ def describe(report: dict[str, Any], old: dict[str, Any] | None) -> str:
             lines.append(f"  bank is {report['bank_over_factors']} times as fast as factors,")
             lines.append(f"  and {report['bank_over_einsum']} times as fast as the prototype's three-index einsum.")
             lines.append("presets:")
+        if group == "presets":
+            lines.append("cores of equally many parameters, dense, without recall:")
+    lines.append(f"  hope is {report['hope_over_transformer']} times as fast as the transformer.")
     return "\n".join(lines)

@@ -9,8 +9,10 @@ is a whole training step: score, backward, update, write.
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from h2q.probe.equal import equalised
 from h2q.threads import settle
 from h2q.train.config import RunConfig, Setting, resolve, with_threads
 from h2q.train.trainer import Trainer
@@ -18,6 +20,7 @@ from stream.lanes import Batch, open_lanes
 
 FORMS = ("bank", "factors", "einsum")
 PRESETS = ("tiny", "small")
+CORES = ("hope", "transformer")
 
 
 class Contender(NamedTuple):
@@ -36,6 +39,15 @@ def forms(preset: str, processors: int) -> list[Contender]:
 def presets(processors: int) -> list[Contender]:
     """The sizes for a CPU."""
     return [Contender(name, with_threads(resolve(name), processors)) for name in PRESETS]
+
+
+def cores(processors: int) -> list[Contender]:
+    """HOPE and the baseline with equally many parameters, dense maps and no recall, which both would share."""
+    settings = [Setting("structure.form", "dense", "bench"), Setting("recall", "off", "bench")]
+    runs = [resolve("small", core, settings) for core in CORES]
+    models = equalised([run.model for run in runs])
+    equal = [replace(run, model=model) for run, model in zip(runs, models, strict=True)]
+    return [Contender(run.model.core, with_threads(run, processors)) for run in equal]
 
 
 def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:

@@ -104,6 +104,8 @@ class TrainConfig:
     """CPU threads; 0 takes what pays on this machine for a step of this size and stores it in the run."""
     core_weight: float = 0.5
     """Weight of the core's own code length beside the mixed one in the objective."""
+    contribution_steps: int = 200
+    """Micro-batches between measurements of what fast weights and levels are worth; 0 for none."""
     save_minutes: float = 5.0
     """Time between saves."""
     save_steps: int = 0
@@ -118,6 +120,7 @@ class TrainConfig:
         require(self.chunk_first >= 1, f"chunk_first is {self.chunk_first}; set 1 or more.")
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
         require(self.threads >= 0, "threads must be 0 or more.")
+        require(self.contribution_steps >= 0, "contribution_steps must be 0 or more.")
         require(self.keep >= 1, "keep must be 1 or more.")
         require(self.save_minutes > 0, "save_minutes must be positive.")
 

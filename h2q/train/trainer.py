@@ -25,6 +25,7 @@ from h2q.recall_tables import RecallTables
 from h2q.state import detach, flatten, gather, scatter, unflatten
 from h2q.threads import beside, here, together
 from h2q.train.config import RunConfig
+from h2q.train.contribution import Contribution
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
 from h2q.train.reading import LaneState, Reading, Study, cut, joined, narrow, summed
@@ -74,6 +75,7 @@ class Trainer:
             parameters += entries(self.mixer, optim, "mixer.")
         self.levels = Levels(parameters, rules(optim, config.model.continuum))
         self.weights = [entry.weight for entry in parameters]
+        self.contribution = Contribution(self.model, self.levels)
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
         # progress
         self.progress = Progress()
@@ -84,7 +86,9 @@ class Trainer:
 
     def step(self, batch: Batch) -> Score:
         """Score, learn, advance. A micro-batch whose gradient is not finite changes no weight and no network state."""
-        reading = self.read(batch)
+        reading, every = self.read(batch), self.config.train.contribution_steps
+        if every and self.progress.steps % every == every - 1:
+            self.contribution.measure(reading)
         studies = self.study(reading)
         judged, new = joined(studies)
         self.progress.steps += 1
@@ -237,6 +241,7 @@ class Trainer:
             "energy_share": [part / last if last else 0.0 for part in self.energy[-1]],
             "skipped": self.progress.skipped,
             "hits": self.hits,
+            "memory": dict(self.contribution.found),
             "axiom": None if self.axiom is None else float(self.axiom),
             "levels": [
                 {
@@ -263,13 +268,14 @@ class Trainer:
         """The complete list of what resumes: files of tensors, and counters."""
         files = {
             "model": dict(self.model.state_dict()),
-            "optimizer": self.levels.tensors(),
+            "optimizer": self.levels.tensors() | self.contribution.tensors(),
             "state": flatten(self.state),
         }
         if self.tables and self.mixer:
             files["model"] |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
             files["recall"] = self.tables.tensors()
-        return files, {"progress": asdict(self.progress), "levels": self.levels.counters()}
+        counters = {"levels": self.levels.counters(), "contribution": self.contribution.document()}
+        return files, {"progress": asdict(self.progress), **counters}
 
     def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises KeyError, ValueError or RuntimeError if it does not fit."""
@@ -281,5 +287,6 @@ class Trainer:
             )
             self.tables.load(files["recall"])
         self.levels.load(files["optimizer"], documents["levels"])
+        self.contribution.load(files["optimizer"], documents["contribution"])
         self.state = unflatten(self.state, dict(files["state"]))
         self.progress = Progress(**documents["progress"])
