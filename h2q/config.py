@@ -25,6 +25,14 @@ OWN_MIXER = {
     "transformer": ("softmax",),
 }
 """What every block of a core mixes with; h2q says so itself (`pattern`)."""
+HEADED = {
+    "attention": ("attention",),
+    "delta": ("delta",),
+    "hope": ("hope",),
+    "titans": ("hope", "attention"),
+    "softmax": ("attention",),
+}
+"""Which sections a mixer takes its heads from."""
 ACTIVATIONS = ("relu2", "silu")
 RULES = ("delta", "hebbian", "oja")
 VARIANTS = ("headwise", "chain", "sequential", "nested")
@@ -268,11 +276,8 @@ class ModelConfig:
             not self.successors.enabled or self.structure.form == "dense" or self.successors.dim % unit == 0,
             f"successors.dim {self.successors.dim} is not a multiple of structure.block {unit}: set one of the two.",
         )
-        for name, heads in (
-            ("attention", self.attention.heads),
-            ("delta", self.delta.heads),
-            ("hope", self.hope.heads),
-        ):
+        for name in dict.fromkeys(name for mixer in self.mixers for name in HEADED[mixer]):
+            heads = getattr(self, name).heads
             require(
                 self.inner % (4 * heads) == 0,
                 f"width {self.inner} does not hold {heads} {name} heads of whole quaternions: set {name}.heads.",

@@ -35,7 +35,7 @@ class HopeConfig:
     """A named starting point for the half-lives and the period: balanced, fast_adapt or high_retention."""
     span: int = 0
     """Bytes a lane will read, for which the profile is scaled; 0 for without end."""
-    heads: int = 4
+    heads: int = 8
     """Heads; each memory keeps a matrix with (width / heads) columns a lane."""
     chunk: int = 32
     """Bytes solved at once by the kernel; changes speed, never the answer."""

@@ -55,7 +55,7 @@ def medium() -> ModelConfig:
         blocks=4,
         attention=AttentionConfig(heads=6),
         delta=DeltaConfig(heads=6),
-        hope=HopeConfig(heads=6),
+        hope=HopeConfig(heads=12),
         continuum=ContinuumConfig(expansion=4.0),
         ngram=NgramConfig(rows_log2=16),
         recall=RecallConfig(table_bytes=256 << 20),

@@ -51,7 +51,8 @@ class HopeModel(nn.Module):
         """`settings` are those of the byte model's `--set`: {"hope.momentum": "on"}. Raises ConfigError."""
         super().__init__()
         require(min(input_dim, output_dim, task_count or 1) > 0, "Dimensions and tasks are counted from 1.")
-        base = {"core": "hope", "width": hidden_dim, "blocks": blocks, "structure.form": "dense"}
+        heads = next((count for count in (8, 4, 2) if hidden_dim % (4 * count) == 0), 1)
+        base = {"core": "hope", "hope.heads": heads, "width": hidden_dim, "blocks": blocks, "structure.form": "dense"}
         off = {"ngram": "off", "successors": "off", "recall": "off"}
         config = replace(ModelConfig(), base | off | (settings or {}))
         self.config, self.bank = config, StructureBank(config.structure)

@@ -166,3 +166,33 @@ def test_the_mixer_equals_its_definition(variant: str) -> None:
         built(x, built.zeros(2), None)
         want = definition(built, x)
     torch.testing.assert_close(seen[0], want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", ["delta", "mlp with momentum"])
+def test_a_hundred_thousand_equal_bytes_leave_everything_finite_and_bounded(variant: str) -> None:
+    settings = {f"hope.{key}": value for key, value in VARIANTS[variant].items()}
+    config = tiny_config("hope", **{"hope.period": 32, "hope.chunk": 32}, **settings)
+    torch.manual_seed(1)
+    built = SelfModifying(config, StructureBank(config.structure))
+    state, x = built.zeros(1), torch.randn(1, 1, built.xqg.inputs).expand(1, 1000, -1)
+    largest = []
+    with torch.no_grad():
+        for _ in range(100):
+            y, state = built(x, state, None)
+            assert torch.isfinite(y).all()
+            largest.append(max(float(memory.S.abs().max()) for memory in state.memories if memory.S.numel()))
+    assert largest[-1] < 10.0
+    assert largest[-1] < 1.1 * largest[49] + 1e-3, "it still grows"
+
+
+@pytest.mark.parametrize("write_grad", ["full", "stopgrad"])
+def test_projections_are_trained_through_what_they_write_and_through_nothing_else(write_grad: str) -> None:
+    config = tiny_config("hope", **{"hope.write_grad": write_grad})
+    torch.manual_seed(1)
+    built = SelfModifying(config, StructureBank(config.structure).double()).double()
+    torch.nn.init.normal_(built.out.B, std=0.1)
+    x = torch.randn(2, LENGTH, built.xqg.inputs, dtype=torch.float64)
+    built(x, built.zeros(2), None)[0][:, 17:].square().sum().backward()
+    gradients = {name: getattr(built, f"base_{name}").grad for name in ("k", "v", "eta", "alpha", "mem")}
+    reached = {name for name, found in gradients.items() if found is not None and found.abs().sum() > 0}
+    assert reached == ({"k", "v", "eta", "alpha", "mem"} if write_grad == "full" else {"mem"})
