@@ -1,6 +1,6 @@
 """`probe`: what a core's mechanism can do, taught from nothing on a small task and examined on lessons never seen.
 
-Every core and its control (the same with the mechanism switched off) gets an `end` object: `accuracy` is the median of
+Every core, and its control where the task has one (the same with the mechanism switched off), gets an `end` object: `accuracy` is the median of
 its seeds, all listed. Nothing is read and nothing is written but the answer.
 """
 
@@ -87,7 +87,7 @@ def pupils_of(args: argparse.Namespace, without: dict[str, str]) -> Iterator[Pup
     asked = {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in args.set)}
     for word in args.cores.split(","):
         core = one_of(word.strip(), CORES, "core")
-        for missing in ({},) if args.only else ({}, without):
+        for missing in ({},) if args.only or not without else ({}, without):
             settings = [f"{key}={value}" for key, value in (SIZE | BARE | asked | missing).items()]
             changed = {"core": core, "set": settings, "preset": args.preset or "tiny"}
             yield Pupil(gather_config(argparse.Namespace(**vars(args) | changed)), missing)
