@@ -16,6 +16,7 @@ import copy
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,8 @@ def begin(
             return Unfinished(None, target, step, {})
         _check_space(folder, tensors)
         unfinished = folder / f".tmp-{target.name}-{os.getpid()}"
+        if unfinished in spare:  # the same step once more, while it is being finished
+            unfinished = folder / f".tmp-{target.name}-{time.monotonic_ns()}-{os.getpid()}"
         try:
             _fill(unfinished, tensors, documents, about)
         except BaseException:
@@ -121,6 +124,9 @@ def finish(unfinished: Unfinished) -> Path:
             sync(path)
         write_manifest(unfinished.folder, unfinished.step, unfinished.about)
         sync(unfinished.folder)
+        if _already(unfinished.target):
+            abandon(unfinished)
+            return unfinished.target
         os.rename(unfinished.folder, unfinished.target)
         sync(unfinished.target.parent)
     except BaseException as error:

@@ -29,7 +29,22 @@ class PairState(NamedTuple):
     attention: WindowState
 
 
-class MemoryAsLayer(nn.Module):
+class Pair(nn.Module):
+    """A memory and an attention over the whole window, and what both carry."""
+
+    memory: SelfModifying
+    attention: SelfAttention
+
+    def zeros(self, lanes: int) -> PairState:
+        """Lanes that have read nothing."""
+        return PairState(self.memory.zeros(lanes), self.attention.zeros(lanes))
+
+    def emptied(self, state: PairState) -> PairState:
+        """The same lanes with their memories as they begin."""
+        return state._replace(memory=self.memory.emptied(state.memory))
+
+
+class MemoryAsLayer(Pair):
     """(B, T, D) -> (B, T, D): the memory, then attention."""
 
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
@@ -38,14 +53,6 @@ class MemoryAsLayer(nn.Module):
         self.norm = Norm(config.inner)
         self.attention = SelfAttention(config, bank)
 
-    def zeros(self, lanes: int) -> PairState:
-        """Lanes that have read nothing."""
-        return PairState(self.memory.zeros(lanes), self.attention.zeros(lanes))
-
-    def emptied(self, state: PairState) -> PairState:
-        """The same lanes with their memories as they begin."""
-        return state._replace(memory=self.memory.emptied(state.memory))
-
     def forward(self, x: Tensor, state: PairState, lengths: Tensor | None) -> tuple[Tensor, PairState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""
         y, memory = self.memory(x, state.memory, lengths)
@@ -53,7 +60,7 @@ class MemoryAsLayer(nn.Module):
         return y, PairState(memory, attention)
 
 
-class MemoryAsGate(nn.Module):
+class MemoryAsGate(Pair):
     """(B, T, D) -> (B, T, D): attention and memory side by side, one opening the other."""
 
     def __init__(self, config: ModelConfig, bank: StructureBank) -> None:
@@ -62,14 +69,6 @@ class MemoryAsGate(nn.Module):
         self.attention = SelfAttention(config, bank, last=False)
         self.norm, self.gate = Norm(config.inner), Norm(config.inner)
         self.out = HamiltonLinear(bank, config.inner, config.inner, zero=True)
-
-    def zeros(self, lanes: int) -> PairState:
-        """Lanes that have read nothing."""
-        return PairState(self.memory.zeros(lanes), self.attention.zeros(lanes))
-
-    def emptied(self, state: PairState) -> PairState:
-        """The same lanes with their memories as they begin."""
-        return state._replace(memory=self.memory.emptied(state.memory))
 
     def forward(self, x: Tensor, state: PairState, lengths: Tensor | None) -> tuple[Tensor, PairState]:
         """x (B, T, D), already normed. lengths (B,): real bytes of a ragged micro-batch."""

@@ -73,7 +73,9 @@ class SelfModifying(nn.Module):
         self.hidden = max(1, round(rule.expansion * n)) if rule.memory == "mlp" else 0
         self.sizes = {name: 1 if name in LIMITS else n for name in rule.linear}
         self.written = sum(self.sizes[name] for name in rule.moving)
-        self.projecting = [name for name in rule.moving if name != "mem"]
+        # Literal memories are read whole: their initial state is part of what is written.
+        anchored = rule.retention == "anchored"
+        self.projecting = [name for name in rule.moving if name != "mem" and anchored]
         self.xqg = HamiltonLinear(bank, width, width, parts=3)
         self.conv = ShortConv(2 * width, config.conv, silu=True)
         for name in rule.linear:
@@ -208,7 +210,7 @@ class SelfModifying(nn.Module):
 
     def trusted(self, written: Tensor) -> Tensor:
         """As much of what the projections have written (B, H, dv, n) as is read; of the token memory all of it."""
-        if self.rule.retention == "literal" or not self.projecting:
+        if not self.projecting:
             return written
         wide = [self.trust[:, [i]].expand(-1, self.sizes[name]) for i, name in enumerate(self.projecting)]
         rest = self.written - sum(self.sizes[name] for name in self.projecting)

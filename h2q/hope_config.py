@@ -65,7 +65,7 @@ class HopeConfig:
     static: tuple[str, ...] = ()
     """Projections that do not write themselves: of k, v, q, eta, alpha."""
     frozen: tuple[str, ...] = ()
-    """Projections that are not trained either: of k, v, q."""
+    """Projections whose initial state is not trained: of k, v, q."""
     adaptive_q: bool = False
     """Whether the query has a memory too."""
     trust: float = 0.1

@@ -142,6 +142,22 @@ def test_nothing_is_left_of_a_save_that_was_replaced(tmp_path: Path, monkeypatch
     assert all(path.name.startswith("step-") for path in tmp_path.iterdir())
 
 
+def test_the_same_step_saved_again_while_it_is_being_finished_is_there_once_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    writer = Writer(tmp_path)
+    writer.save(1, one(1.0), {}, about={})
+    assert gate.entered.wait(PATIENCE)
+    for _ in range(2):
+        writer.save(1, one(1.0), {}, about={})
+    gate.opened.set()
+    assert writer.wait(PATIENCE)
+    assert writer.failed is None
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+    assert torch.equal(load(saves(tmp_path)[0]).tensors["model"]["w"], torch.ones(4))
+
+
 def test_saving_a_table_takes_no_memory(tmp_path: Path) -> None:
     table = torch.ones(50 << 20, dtype=torch.uint8)
     writer = Writer(tmp_path)

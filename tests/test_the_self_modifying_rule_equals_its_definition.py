@@ -112,7 +112,7 @@ class OneHead:
 
     def trusted(self, name: str) -> Tensor:
         """What is read of a memory: the base, and so much of what was written as it has learned to trust."""
-        if name not in self.mixer.projecting or self.rule.retention == "literal":
+        if name not in self.mixer.projecting:
             return self.M[name]
         share = self.mixer.trust[self.head, self.mixer.projecting.index(name)]
         return self.base[name] + share * (self.M[name] - self.base[name])

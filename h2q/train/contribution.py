@@ -7,6 +7,7 @@ A mechanism may be present and do nothing; this number says so. It is measured o
 every `contribution_steps` micro-batches, and changes nothing of the run.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,8 @@ class Contribution:
             without["levels"] = self.bits(reading, state)
             self.put(now)
             self.still = now
+        if not math.isfinite(whole + sum(without.values())):
+            return  # one such micro-batch would be in the mean for ever
         self.count += 1
         share = max(1 / self.count, RECENT)  # of one micro-batch it is mostly noise
         for name, bits in without.items():
