@@ -90,7 +90,7 @@ class SelfModifying(nn.Module):
         # A gradient from the period's start, without erasing, is applied once for every repeat of a key in the period.
         repeats = rule.period if rule.stale else 1
         self.register_buffer("strength", (1.0 + strong) / repeats, persistent=False)
-        self.eta_bias = nn.Parameter(-1.0 - strong)
+        self.eta_bias = nn.Parameter(rule.beta_bias - strong)
         self.value_scale = nn.Parameter(torch.ones(heads))
         if self.projecting:
             self.trust = nn.Parameter(torch.full((heads, len(self.projecting)), rule.trust))

@@ -47,6 +47,8 @@ class HopeConfig:
     """Half-life in bytes of the most patient head at the start; the others lie between, log-spaced."""
     negative: bool = True
     """Half of the heads may turn a direction round (an eigenvalue down to -1): without it parity cannot be tracked."""
+    beta_bias: float = -1.0
+    """Of every head's write strength at the start, before its sigmoid; heads that may turn round start one lower."""
     objective: str = "dot"
     """What a write descends: dot (-<M k, v>) or l2 (|M k - v|^2)."""
     erase: bool = True

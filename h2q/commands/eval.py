@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from h2q.commands.arguments import Parser, need_torch, tell
+from h2q.commands.arguments import Parser, Refusal, need_torch, positive, tell
 
 EXAMPLES = (
     "eval calm-river test.txt            frozen: what the run knows now",
     "eval calm-river test.txt --online   prequential: it learns from what it has scored",
+    "eval calm-river test.txt --online --levels p1,p4 --rate 0.3 --rollback 0.01",
 )
 
 
@@ -21,6 +22,11 @@ def parser() -> Parser:
     found.add_argument("run", metavar="RUN", help="name or folder of a run, or folder of a checkpoint")
     found.add_argument("sources", nargs="+", metavar="SOURCE", help="file, folder, address or python:")
     found.add_argument("--online", action="store_true", help="learn while reading, on a copy")
+    found.add_argument("--levels", metavar="A,B", help="online, only these learn: p1, p4, ..., static, mixer (all)")
+    found.add_argument("--rate", type=positive, metavar="X", help="online, at this share of the rates (1)")
+    found.add_argument(
+        "--rollback", type=positive, metavar="BITS", help="online, go back where what was learned costs more a byte"
+    )
     found.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return found
 
@@ -30,10 +36,13 @@ def main(arguments: Sequence[str]) -> int:
     args = parser().parse_args(arguments)
     from stream.lanes import check_sources
 
+    if not args.online and (args.levels or args.rate or args.rollback):
+        raise Refusal("--levels, --rate and --rollback say how to learn while reading: add --online.")
     check_sources(args.sources, tell)
     need_torch()
 
     from h2q.probe.bits import evaluate
+    from h2q.probe.online import Online, begin
     from h2q.threads import settle
     from h2q.train.voice import saved_of
     from h2q.train.warm import warm
@@ -44,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     trainer, lanes = prepare(saved, args.sources)
     settle(trainer.config.train.threads_each)
     try:
-        tally = evaluate(trainer, lanes, args.online)
+        parts = tuple(part.strip() for part in (args.levels or "").split(",") if part.strip())
+        guard = begin(trainer, Online(parts, args.rate or 1.0, args.rollback)) if args.online else None
+        tally = evaluate(trainer, lanes, args.online, guard)
     finally:
         lanes.close()
     report(
@@ -53,6 +64,8 @@ def main(arguments: Sequence[str]) -> int:
             "run": saved.about.get("run"),
             "step": saved.step,
             "mode": "online" if args.online else "frozen",
+            "levels": [part.name for part in trainer.levels.levels] if args.online else [],
+            "rollbacks": guard.rollbacks if guard else None,
             "sources": lanes.names,
             "bytes": tally.counted,
             "bpb_mean": tally.mean(tally.bits),

@@ -7,7 +7,7 @@ Every core, and its control where the task has one (the same with the mechanism 
 import argparse
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from h2q.commands.arguments import (
     Parser,
@@ -23,6 +23,9 @@ from h2q.commands.arguments import (
 from h2q.commands.compare import bar, publish
 from h2q.config import CORES
 from h2q.train.config import RunConfig
+
+if TYPE_CHECKING:
+    from h2q.probe.lessons import Task
 
 EXAMPLES = (
     "probe parity               a state that must not be forgotten: trained on 40 bits, examined on 256",
@@ -68,27 +71,31 @@ def main(arguments: Sequence[str]) -> int:
     from tui.sanitise import clean_line
 
     task = TASKS[args.name]
-    pupils = list(pupils_of(args, dict(task.without)))
+    pupils = list(pupils_of(args, task))
     warm(tell)
     for pupil in pupils:
         found = examined(args, pupil)
         publish(found, args.json)
         if not args.json:
             each = "  ".join(f"{one:.3f}" for one in found["accuracies"])
-            print(clean_line(f"{pupil.label()}: {found['accuracy']:.3f} right   seeds {each}   {found['seconds']} s"))
+            print(
+                clean_line(
+                    f"{pupil.label()}: {found['accuracy']:.3f} right   seeds {each}   {max(found['cpu_seconds']):.0f} CPU s a seed at most"
+                )
+            )
     return 0
 
 
-def pupils_of(args: argparse.Namespace, without: dict[str, str]) -> Iterator[Pupil]:
+def pupils_of(args: argparse.Namespace, task: "Task") -> Iterator[Pupil]:
     """Every core, and behind it the same without the mechanism. Raises Refusal or ConfigError."""
-    from h2q.probe.school import BARE, SIZE
+    from h2q.probe.school import BARE
 
     command_line(argparse.Namespace(**vars(args) | {"core": None}))  # refuses what is no KEY=VALUE
     asked = {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in args.set)}
     for word in args.cores.split(","):
         core = one_of(word.strip(), CORES, "core")
-        for missing in ({},) if args.only or not without else ({}, without):
-            settings = [f"{key}={value}" for key, value in (SIZE | BARE | asked | missing).items()]
+        for missing in ({},) if args.only else ({}, dict(task.without)):
+            settings = [f"{key}={value}" for key, value in (BARE | dict(task.settings) | asked | missing).items()]
             changed = {"core": core, "set": settings, "preset": args.preset or "tiny"}
             yield Pupil(gather_config(argparse.Namespace(**vars(args) | changed)), missing)
 
@@ -117,5 +124,5 @@ def examined(args: argparse.Namespace, pupil: Pupil) -> dict[str, Any]:
         "accuracies": [report.accuracy for report in reports],
         "by_size": [{str(key): value for key, value in report.by_size.items()} for report in reports],
         "loss": [report.loss for report in reports],
-        "seconds": round(sum(report.seconds for report in reports), 1),
+        "cpu_seconds": [round(report.seconds, 1) for report in reports],
     }

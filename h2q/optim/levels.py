@@ -19,6 +19,7 @@ from torch import Tensor
 
 from h2q.optim.adamw import advance, advance_rows, ramp
 from h2q.optim.consolidation import Anchors, Renewal
+from h2q.settings import nearest, require
 
 
 class Entry(NamedTuple):
@@ -101,6 +102,13 @@ class Level:
         )
         self.delta = change / math.sqrt(sum(e.weight.numel() for e in self.entries))
 
+    def keep(self, some: Sequence[bool], rate: float) -> None:
+        """Forget the entries that are not marked; the others go on at this share of their rates."""
+        marked = [i for i, here in enumerate(some) if here]
+        self.entries = [self.entries[i]._replace(rate=self.entries[i].rate * rate) for i in marked]
+        self.m, self.v = ([held[i] for i in marked] for held in (self.m, self.v))
+        self.sum = [self.sum[i] for i in marked] if self.period > 1 else []
+
     def tensors(self) -> dict[str, Tensor]:
         """Moments and accumulators by parameter name."""
         out: dict[str, Tensor] = {}
@@ -133,6 +141,35 @@ class Levels:
         for level in self.memories[:-1] if rules.renewal else []:
             held = [e for e in level.entries if e.memory]
             level.anchors = Anchors([e.name for e in held], [e.weight for e in held])
+
+    def confine(self, parts: Sequence[str], rate: float = 1.0) -> None:
+        """Only these learn from here on, at this share of their rates; no part named means all.
+
+        Parts are the continuum's levels by name (p1, p4, ...), `static` for the rest of the core, and `mixer`. A level
+        with nothing left is gone, clock and all. Raises ConfigError for a part there is not.
+        """
+
+        def part(entry: Entry) -> str:
+            if entry.group != "core":
+                return "mixer"
+            return f"p{entry.period}" if entry.memory else "static"
+
+        entries = [*self.tables, *(e for level in self.levels for e in level.entries)]
+        known = list(dict.fromkeys(part(entry) for entry in entries))
+        for name in parts:
+            require(name in known, f"there is no part {name!r} that learns{nearest(name, known)}")
+        for level in self.levels:
+            level.keep([not parts or part(e) in parts for e in level.entries], rate)
+        self.levels = [level for level in self.levels if level.entries]
+        self.memories = [level for level in self.memories if level.entries]
+        if parts and "static" not in parts:
+            self.tables, self.table_m, self.table_v = [], [], []
+        self.tables = [table._replace(rate=table.rate * rate) for table in self.tables]
+
+    def holds(self, weight: Tensor) -> bool:
+        """Whether a parameter learns here."""
+        entries = [*self.tables, *(e for level in self.levels for e in level.entries)]
+        return any(entry.weight is weight for entry in entries)
 
     def finite(self) -> bool:
         """Whether every gradient of this micro-batch is finite: one number read from the device."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from h2q import recall
+from h2q.probe.online import Guard
 from h2q.train.reading import LaneState
 from h2q.train.tally import Tally
 from h2q.train.trainer import Score, Trainer
@@ -43,10 +44,12 @@ def score_frozen(trainer: Trainer, batch: Batch) -> Score:
         return trainer.count(batch, reading, judged, skipped=False)
 
 
-def evaluate(trainer: Trainer, lanes: Lanes, online: bool) -> Tally:
-    """The account of reading all of `lanes`; with `online` the trainer learns as it goes."""
+def evaluate(trainer: Trainer, lanes: Lanes, online: bool, guard: Guard | None = None) -> Tally:
+    """The account of reading all of `lanes`; with `online` the trainer learns as it goes, under the eyes of `guard`."""
     tally = Tally()
     for batch in batches(lanes):
+        if guard:
+            guard.look(trainer.read(batch))
         score = trainer.step(batch) if online else score_frozen(trainer, batch)
         tally.add(score.bytes, score.bits)
         tally.count(score.bytes, score.bits, score.bits_core, score.bits_recall)
