@@ -78,11 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         publish(found, args.json)
         if not args.json:
             each = "  ".join(f"{one:.3f}" for one in found["accuracies"])
-            print(
-                clean_line(
-                    f"{pupil.label()}: {found['accuracy']:.3f} right   seeds {each}   {max(found['cpu_seconds']):.0f} CPU s a seed at most"
-                )
-            )
+            took = f"{max(found['cpu_seconds']):.0f} CPU s for the slowest"
+            print(clean_line(f"{pupil.label()}: {found['accuracy']:.3f} right   seeds {each}   {took}"))
     return 0
 
 
