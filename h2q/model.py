@@ -51,16 +51,23 @@ class H2Q(nn.Module):
         return State(start, torch.zeros_like(start), history, layers)
 
     def forward(
-        self, bytes_BT: Tensor, state: State, lengths: Tensor | None = None, watch: Watch | None = None
+        self,
+        bytes_BT: Tensor,
+        state: State,
+        lengths: Tensor | None = None,
+        watch: Watch | None = None,
+        *,
+        remembered: bool = True,
     ) -> tuple[Tensor, Tensor, State]:
         """Predict every byte of a chunk from those before it.
 
         bytes (B, T) 0..255; lengths (B,) real bytes of each row, None for all -> logits (B, T, 256), hidden (B, T, D),
         state. Rows are padded at the end; logits there mean nothing. `watch` sees the stream around each block.
+        remembered=False closes the successors, which know what followed bytes that have been read before.
         """
         symbols = bytes_BT.long()
         inputs = torch.cat((state.last[:, None], symbols[:, :-1]), 1)
-        logits, hidden, state = self.advance(inputs, state, lengths, watch)
+        logits, hidden, state = self.advance(inputs, state, lengths, watch, remembered)
         return logits, hidden, state._replace(last=last_items(state.last[:, None], symbols, lengths)[:, 0])
 
     def peek(self, state: State) -> tuple[Tensor, Tensor, State]:
@@ -69,11 +76,16 @@ class H2Q(nn.Module):
         return logits[:, 0], hidden[:, 0], state
 
     def advance(
-        self, inputs: Tensor, state: State, lengths: Tensor | None, watch: Watch | None = None
+        self,
+        inputs: Tensor,
+        state: State,
+        lengths: Tensor | None,
+        watch: Watch | None = None,
+        remembered: bool = True,
     ) -> tuple[Tensor, Tensor, State]:
         """Feed symbols 0..256 (B, T) through the layers; `state.last` is left to the caller."""
         successors = self.embedding.successors
-        candidates = successors.find(inputs, state.history) if successors else None
+        candidates = successors.find(inputs, state.history) if successors and remembered else None
         entered = self.embedding(inputs, state.history, candidates)
         x, layers = self.through_blocks(entered, state.layers, lengths, watch)
         hidden = self.norm(x)

@@ -75,6 +75,26 @@ class OptimConfig:
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Old passages learned again (h2q.train.replay)."""
+
+    share: float = 0.0
+    """Replayed bytes for each new one, up to 0.25; 0 switches it off."""
+    segments: int = 1024
+    """Passages kept, each of the run's equally likely."""
+    length: int = 512
+    """Bytes of a passage."""
+    weight: float = 1.0
+    """Of a replayed micro-batch's loss beside that of a new one."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share <= 0.25, "replay.share lies between 0 and 0.25.")
+        require(1 <= self.segments <= 1 << 20, "replay.segments lies between 1 and 1048576.")
+        require(2 <= self.length <= 65536, "replay.length lies between 2 and 65536.")
+        require(self.weight > 0, "replay.weight must be positive.")
+
+
 BYTES_A_PART = 512
 """A micro-batch of twice as many is learned in two parts, side by side; with less to do they wait for each other."""
 PARTS = 2
@@ -113,6 +133,7 @@ class TrainConfig:
     keep: int = 3
     """Saves kept."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
 
     def __post_init__(self) -> None:
         require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 or more.")

@@ -29,6 +29,7 @@ from h2q.train.contribution import Contribution
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
 from h2q.train.reading import LaneState, Reading, Study, cut, joined, narrow, summed
+from h2q.train.replay import Replay
 from h2q.train.schedule import scales
 from stream.lanes import Batch
 
@@ -76,10 +77,11 @@ class Trainer:
         self.levels = Levels(parameters, rules(optim, config.model.continuum))
         self.weights = [entry.weight for entry in parameters]
         self.contribution = Contribution(self.model, self.levels)
+        self.replay = Replay(config.train.replay, lanes, config.train.seed)
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
         # progress
         self.progress = Progress()
-        # seen last, for the facts
+        # seen last
         self.energy: list[tuple[float, ...]] = []
         self.hits: dict[str, float] = {}
         self.axiom: Tensor | None = None
@@ -98,6 +100,7 @@ class Trainer:
             self.progress.skipped += 1
             judged, new = self.fall_back(reading, judged, new)
         self.carry(reading, new)
+        self.replay.hear(reading, batch.epoch)
         return self.count(batch, reading, judged, skipped=not learned)
 
     def read(self, batch: Batch) -> Reading:
@@ -175,7 +178,9 @@ class Trainer:
         amount = studies[0].part.bytes_BT.shape[1] if in_bytes else 1
         if not studies[0].gradient:
             return True  # no byte to learn from
-        for weight, *given in zip(self.weights, *(study.gradient for study in studies), strict=True):
+        again = self.replay.gradient(self.model, self.weights)
+        gradients = [study.gradient for study in studies] + ([again] if again else [])
+        for weight, *given in zip(self.weights, *gradients, strict=True):
             weight.grad = summed(given)
         if not (all(bool(torch.isfinite(study.loss)) for study in studies) and self.levels.finite()):
             self.levels.clear()
@@ -242,6 +247,7 @@ class Trainer:
             "skipped": self.progress.skipped,
             "hits": self.hits,
             "memory": dict(self.contribution.found),
+            "replayed": self.replay.counters.bytes,
             "axiom": None if self.axiom is None else float(self.axiom),
             "levels": [
                 {
@@ -268,13 +274,14 @@ class Trainer:
         """The complete list of what resumes: files of tensors, and counters."""
         files = {
             "model": dict(self.model.state_dict()),
-            "optimizer": self.levels.tensors() | self.contribution.tensors(),
+            "optimizer": self.levels.tensors() | self.contribution.tensors() | self.replay.tensors(),
             "state": flatten(self.state),
         }
         if self.tables and self.mixer:
             files["model"] |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
             files["recall"] = self.tables.tensors()
-        counters = {"levels": self.levels.counters(), "contribution": self.contribution.document()}
+        counters = {part: getattr(self, part).document() for part in ("contribution", "replay")}
+        counters["levels"] = self.levels.counters()
         return files, {"progress": asdict(self.progress), **counters}
 
     def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
@@ -288,5 +295,6 @@ class Trainer:
             self.tables.load(files["recall"])
         self.levels.load(files["optimizer"], documents["levels"])
         self.contribution.load(files["optimizer"], documents["contribution"])
+        self.replay.load(files["optimizer"], documents["replay"])
         self.state = unflatten(self.state, dict(files["state"]))
         self.progress = Progress(**documents["progress"])
