@@ -8,13 +8,13 @@ from typing import Any
 
 from h2q.config import (
     AttentionConfig,
-    ContinuumConfig,
     DeltaConfig,
     ModelConfig,
     NgramConfig,
     StructureConfig,
     SuccessorConfig,
 )
+from h2q.continuum_config import ContinuumConfig
 from h2q.hope_config import PREDECESSOR, HopeConfig
 from h2q.recall_config import RecallConfig
 from h2q.settings import ConfigError, nearest, replace

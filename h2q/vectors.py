@@ -131,8 +131,9 @@ class HopeModel(nn.Module):
 
     def entries(self) -> list[Entry]:
         """Every parameter with its rate and level."""
-        found = []
+        found, levels = [], self.config.continuum.shares_of_rate
         for name, tensor, role, period in owned(self):
             width = 128 / role.fan_in if role.kind == "matrix" else 1.0
-            found.append(Entry(name, tensor, RATES[role.kind] * width, max(period, 1), memory=period > 0))
+            rate = RATES[role.kind] * width * levels.get(period, 1.0)
+            found.append(Entry(name, tensor, rate, max(period, 1), memory=period > 0))
         return [entry for entry in found if entry.weight.requires_grad]

@@ -52,6 +52,23 @@ def test_stacked_levels_learn_on_their_own_clocks() -> None:
     assert moved == [[True, False, False], [True, True, False], [True, False, False], [True, True, True]]
 
 
+def test_levels_whose_rate_is_nothing_stay_as_they_were_trained() -> None:
+    rates = {"continuum.periods": [1, 2], "continuum.shares": [0.5, 0.5], "continuum.rates": [0.5, 0]}
+    model, optim = build("hope", width=64, **rates), OptimConfig()
+    found = entries(model, optim, "", model.config.continuum)
+    levels = Levels(found, rules(optim))
+    before = [level.up.B.detach().clone() for level in levels_of(model)]
+    for _ in range(4):
+        model(text(2, 8), fresh(model, 2))[0].square().mean().backward()
+        levels.step({"core": 1.0})
+    assert [torch.equal(b, level.up.B) for b, level in zip(before, levels_of(model), strict=True)] == [False, True]
+    full = {entry.name: entry.rate for entry in entries(model, optim, "")}
+    assert {entry.rate / full[entry.name] for entry in found if entry.memory} == {0.5, 0.0}
+    assert {entry.rate / full[entry.name] for entry in found if not entry.memory} == {1.0}
+    with pytest.raises(ConfigError, match=r"continuum\.rates"):
+        build("hope", **rates | {"continuum.rates": [1]})
+
+
 def test_levels_that_the_trained_units_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="old levels stay as wide"):
         stacked(build("hope", width=64, **CASES["chain"]), (1, 4, 16), (1, 1, 1))

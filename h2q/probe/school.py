@@ -75,7 +75,7 @@ def attend(
     torch.manual_seed(seed)
     by = torch.Generator().manual_seed(seed)
     model, course = H2Q(config), Course(task, by)
-    levels = Levels(entries(model, optim, ""), rules(optim))
+    levels = Levels(entries(model, optim, "", config.continuum), rules(optim))
     for step in range(1, steps + 1):
         size = course.draw()
         lesson = task.make(rows_of(task, size, by), size, by)

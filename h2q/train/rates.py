@@ -2,15 +2,16 @@
 
 from torch import nn
 
-from h2q.config import ContinuumConfig
+from h2q.continuum_config import ContinuumConfig
 from h2q.layers import owned
 from h2q.optim.consolidation import Renewal
 from h2q.optim.levels import Entry, Rules
 from h2q.train.config import OptimConfig
 
 
-def entries(model: nn.Module, optim: OptimConfig, prefix: str) -> list[Entry]:
-    """Every parameter with its rate and level; each has exactly one."""
+def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: ContinuumConfig | None = None) -> list[Entry]:
+    """Every parameter with its rate and level; each has exactly one. Levels learn as fast as the continuum says."""
+    levels = continuum.shares_of_rate if continuum else {}
     rates = {
         "matrix": optim.matrix,
         "bank": optim.bank,
@@ -29,7 +30,7 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str) -> list[Entry]:
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
         group = groups.get(role.kind, "core")
-        rate = rates[role.kind] * width_scale
+        rate = rates[role.kind] * width_scale * levels.get(period, 1.0)
         # What no level of the continuum holds steps at every micro-batch.
         found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"

@@ -67,7 +67,7 @@ class Trainer:
         # parts
         torch.manual_seed(config.train.seed)
         self.model = H2Q(config.model).to(self.device)
-        parameters = entries(self.model, optim, "model.")
+        parameters = entries(self.model, optim, "model.", config.model.continuum)
         self.tables: RecallTables | None = None
         self.mixer: RecallMixer | None = None
         if config.model.recall.enabled:
