@@ -26,6 +26,7 @@ from h2q.titans import (
     Tower,
     blank,
     clipped,
+    directed,
     periods,
     read,
     tower_read,
@@ -35,9 +36,10 @@ from h2q.titans import (
     writes,
 )
 
-LIMITS = {"eta": 4.0, "alpha": 4.0}
-"""How long a target may be; 1 where a memory answers with a vector (hope.md 1.6)."""
-TINY = 1e-6
+NUMBERS = ("eta", "alpha")
+"""Memories that answer with a number."""
+LIMIT = 4.0
+"""How large such a number may be as a target; a vector is no longer than 1 (hope.md 1.6)."""
 
 
 class Memories(NamedTuple):
@@ -71,7 +73,7 @@ class SelfModifying(nn.Module):
         heads, n = rule.heads, width // rule.heads
         self.rule, self.heads, self.n = rule, heads, n
         self.hidden = max(1, round(rule.expansion * n)) if rule.memory == "mlp" else 0
-        self.sizes = {name: 1 if name in LIMITS else n for name in rule.linear}
+        self.sizes = {name: 1 if name in NUMBERS else n for name in rule.linear}
         self.written = sum(self.sizes[name] for name in rule.moving)
         # Literal memories are read whole: their initial state is part of what is written.
         anchored = rule.retention == "anchored"
@@ -134,6 +136,7 @@ class SelfModifying(nn.Module):
             projected = torch.cat((projected.chunk(2, -1)[0], F.linear(x, self.query)), -1)
         mixed, conv = self.conv(projected, state.conv, lengths)
         xs, q = (as_vectors(split_heads(part, self.heads)) for part in mixed.chunk(2, -1))
+        q = q if self.rule.adaptive_q else directed(q)
         real = None if lengths is None else (torch.arange(length, device=x.device) < lengths[:, None])[:, None]
         base, memories, outputs = self.base(), state.memories, []
         # Literal memories are written over their initial state, which is then no part of what is read beside them.
@@ -154,7 +157,7 @@ class SelfModifying(nn.Module):
         base = self.base()
         beside = base if self.rule.retention == "anchored" else base.forgotten(self.written)
         memories = self.turn(state.memories, base, state.seen % self.rule.period == 0, state.seen)
-        query = F.normalize(as_vectors(split_heads(q, self.heads)), dim=-1, eps=TINY)
+        query = directed(as_vectors(split_heads(q, self.heads)))
         if beside.tower is None:
             mem = self.rows_of("mem")
             o = read((beside.rows[:, :, : self.written] + memories.rows.start)[:, :, mem], query)
@@ -190,11 +193,11 @@ class SelfModifying(nn.Module):
         M = torch.cat((now, base.rows[:, :, self.written :].expand(len(now), -1, -1, -1)), 2) if rule.static else now
         if rule.adaptive_q:
             q = read(M[:, :, self.rows_of("q")], q)
-        q = F.normalize(q, dim=-1, eps=TINY)
+            q = directed(q)
         with torch.set_grad_enabled(torch.is_grad_enabled() and rule.write_grad == "full"):
             found = self.apart(read(M, xs), rule.linear)
-            k = F.normalize(found["k"], dim=-1, eps=TINY)
-            v = self.value_scale[:, None, None] * F.normalize(found["v"], dim=-1, eps=TINY)
+            k, v = directed(torch.stack((found["k"], found["v"]))).unbind()
+            v = self.value_scale[:, None, None] * v
             gates = self.gates(found, xs, real)
             u, b = writes(rule, moving, rows, k, self.targets(now, v), gates.eta)
         if base.tower is None:
@@ -220,8 +223,10 @@ class SelfModifying(nn.Module):
         """What every linear memory that writes itself is taught: M (B, H, dv, n), v (B, H, t, n) -> (B, H, t, dv)."""
         if self.rule.targets == "value":
             return torch.cat([v for _ in self.rule.moving], -1) if self.rule.moving else v[..., :0]
-        answers = self.apart(read(M, v), self.rule.moving)
-        return torch.cat([clipped(x, LIMITS.get(name, 1.0)) for name, x in answers.items()], -1)
+        many = sum(name not in NUMBERS for name in self.rule.moving)
+        vectors, numbers = torch.split(read(M, v), [many * self.n, self.written - many * self.n], -1)
+        vectors = clipped(vectors.view(*vectors.shape[:3], many, self.n), 1.0).flatten(-2)
+        return torch.cat((vectors, numbers.clamp(-LIMIT, LIMIT)), -1)
 
     def gates(self, found: dict[str, Tensor], xs: Tensor, real: Tensor | None) -> Gates:
         """Retention, rate and momentum of each head and byte (hope.md 1.7); a padded byte keeps all, writes nothing."""
@@ -259,7 +264,7 @@ class Base(NamedTuple):
 
 def start(name: str, heads: int, n: int) -> Tensor:
     """A memory's initial state (H, rows, n): never zero, or nothing would ever be written (hope.md 1.3, 1.7)."""
-    if name in LIMITS:
+    if name in NUMBERS:
         return torch.randn(heads, 1, n) * 0.02
     return orthogonal(heads, n, n) * (0.5 if name == "mem" else 1.0)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from h2q.hope import LIMITS, SelfModifying
+from h2q.hope import LIMIT, NUMBERS, SelfModifying
 from h2q.layers import as_vectors, split_heads
 from h2q.structure import StructureBank
 from h2q.titans import clipped
@@ -103,7 +103,7 @@ class OneHead:
         if rule.momentum:
             self.mu = torch.sigmoid(mixer.momentum[head] @ x + mixer.momentum_bias[head])
         for name in rule.moving:
-            vh = v if rule.targets == "value" else clipped(self.read[name] @ v, LIMITS.get(name, 1.0))
+            vh = v if rule.targets == "value" else clipped(self.read[name] @ v, LIMIT if name in NUMBERS else 1.0)
             self.store(name, k, self.error(name, k, vh), rule.erase)
         if rule.memory == "linear":
             return self.M["mem"] @ query
