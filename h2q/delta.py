@@ -9,15 +9,13 @@ written is the caller's affair. Never divides by a, so strong forgetting is safe
 for repeated keys of length 1 and b <= 2. The block size changes speed, never the answer.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from h2q.heads import kernels_for
-from h2q.kernels.streams import spread, streams
+from h2q.delta_block import DeltaBlock, decays, solve
 
 
 def delta_rule(
@@ -39,6 +37,9 @@ def delta_rule(
     reads what was written under the values (Oja's rule).
     """
     blocks = Blocks.of(q.shape[2], chunk)
+    if blocks.many == 1 and not transposed:
+        first, last, _ = read.indices(u.shape[-1])
+        return DeltaBlock.apply(q, k, u, log_a, b, S, first, last)  # type: ignore[no-any-return, no-untyped-call]
     q, k, u, log_a, b = (blocks.cut(x) for x in (q, k, u, log_a, b))  # a padded byte keeps everything, writes nothing
     c = log_a.cumsum(-1)
     before = c - log_a
@@ -140,40 +141,3 @@ class Blocks(NamedTuple):
     def joined(self, outputs: list[Tensor]) -> Tensor:
         """Blocks (B, H, C, d) one behind the other, without the padding."""
         return torch.cat(outputs, 2)[:, :, : self.length]
-
-
-def decays(later: Tensor, earlier: Tensor, offset: int) -> Tensor:
-    """exp(later_t - earlier_i) for i <= t - offset, else 0: (..., C) twice -> (..., C, C). No exponent is above 0."""
-    size = later.shape[-1]
-    ahead = torch.ones(size, size, dtype=torch.bool, device=later.device).triu(1 - offset)
-    return (later[..., :, None] - earlier[..., None, :]).masked_fill(ahead, -math.inf).exp()
-
-
-def solve(L: Tensor, right: Tensor) -> Tensor:
-    """(I + L)^-1 right of strictly lower L (..., C, C), right (..., C, D)."""
-    if streams(L, right) is None:
-        return torch.linalg.solve_triangular(L, right, upper=False, unitriangular=True)  # type: ignore[no-any-return]
-    return StreamedSolve.apply(L, right)  # type: ignore[no-any-return, no-untyped-call]
-
-
-class StreamedSolve(torch.autograd.Function):
-    """The same, compiled."""
-
-    @staticmethod
-    def forward(ctx: Any, L: Tensor, right: Tensor) -> Tensor:
-        """As right."""
-        L, right = L.contiguous(), right.contiguous()
-        found = torch.empty_like(right)
-        systems = [x.view(-1, *x.shape[-2:]) for x in (L, right, found)]
-        spread(kernels_for(L).solve, len(systems[0]), *systems)
-        ctx.save_for_backward(L, found)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Of L and right."""
-        L, found = ctx.saved_tensors
-        dL, dright = torch.empty_like(L), torch.empty_like(found)
-        systems = [x.view(-1, *x.shape[-2:]) for x in (L, found, g.contiguous(), dL, dright)]
-        spread(kernels_for(L).solve_back, len(systems[0]), *systems)
-        return dL, dright

@@ -57,9 +57,22 @@ def test_kernel_equals_recurrence(kind: str, length: int, chunk: int) -> None:
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
-def test_gradients_including_the_initial_state() -> None:
-    given = tuple(x.requires_grad_() for x in inputs(7))
-    assert torch.autograd.gradcheck(lambda *x: kernel(x, 3), given)
+@pytest.mark.parametrize("kind", ["plain", "reset", "repeated keys", "negative eigenvalues"])
+@pytest.mark.parametrize("chunk", [3, 16])
+def test_gradients_including_the_initial_state(kind: str, chunk: int) -> None:
+    given = tuple(x.requires_grad_() for x in inputs(7, kind))
+    assert torch.autograd.gradcheck(lambda *x: kernel(x, chunk), given)
+
+
+def test_one_block_has_the_gradients_of_many_where_only_some_rows_are_read() -> None:
+    found = []
+    for chunk in (5, 20):
+        given = tuple(x.detach().requires_grad_() for x in inputs(20))
+        q, k, u, log_a, b, S = given
+        o, after = delta_rule(q, k, u, log_a, b, S, chunk, slice(1, 3))
+        found.append(torch.autograd.grad(o.sin().sum() + after.cos().sum(), given))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_single_precision_stays_close_over_a_long_stream() -> None:

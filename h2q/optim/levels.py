@@ -19,7 +19,6 @@ from torch import Tensor
 
 from h2q.optim.adamw import advance, advance_rows, ramp
 from h2q.optim.consolidation import Anchors, Renewal
-from h2q.settings import nearest, require
 
 
 class Entry(NamedTuple):
@@ -45,6 +44,13 @@ class Rules(NamedTuple):
     clip: float
     scale_max: float
     renewal: Renewal | None = None
+
+
+def part_of(entry: Entry) -> str:
+    """Which part of the learner a parameter belongs to."""
+    if entry.group != "core":
+        return "mixer"
+    return f"p{entry.period}" if entry.memory else "static"
 
 
 class Level:
@@ -145,26 +151,23 @@ class Levels:
     def confine(self, parts: Sequence[str], rate: float = 1.0) -> None:
         """Only these learn from here on, at this share of their rates; no part named means all.
 
-        Parts are the continuum's levels by name (p1, p4, ...), `static` for the rest of the core, and `mixer`. A level
-        with nothing left is gone, clock and all. Raises ConfigError for a part there is not.
+        Parts are those of `parts`. A level with nothing left is gone, clock and all. Raises ValueError for a part there
+        is not.
         """
-
-        def part(entry: Entry) -> str:
-            if entry.group != "core":
-                return "mixer"
-            return f"p{entry.period}" if entry.memory else "static"
-
-        entries = [*self.tables, *(e for level in self.levels for e in level.entries)]
-        known = list(dict.fromkeys(part(entry) for entry in entries))
-        for name in parts:
-            require(name in known, f"there is no part {name!r} that learns{nearest(name, known)}")
+        if unknown := set(parts) - set(self.parts()):
+            raise ValueError(f"no parts {sorted(unknown)}")
         for level in self.levels:
-            level.keep([not parts or part(e) in parts for e in level.entries], rate)
+            level.keep([not parts or part_of(e) in parts for e in level.entries], rate)
         self.levels = [level for level in self.levels if level.entries]
         self.memories = [level for level in self.memories if level.entries]
         if parts and "static" not in parts:
             self.tables, self.table_m, self.table_v = [], [], []
         self.tables = [table._replace(rate=table.rate * rate) for table in self.tables]
+
+    def parts(self) -> list[str]:
+        """The continuum's levels by name (p1, p4, ...), `static` for the rest of the core, and `mixer`."""
+        entries = [*self.tables, *(e for level in self.levels for e in level.entries)]
+        return list(dict.fromkeys(map(part_of, entries)))
 
     def holds(self, weight: Tensor) -> bool:
         """Whether a parameter learns here."""

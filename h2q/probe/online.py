@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from h2q.settings import nearest, require
 from h2q.train.reading import Reading
 from h2q.train.trainer import Trainer
 
@@ -94,6 +95,9 @@ def copies(weights: list[Tensor]) -> list[Tensor]:
 
 def begin(trainer: Trainer, how: Online) -> Guard | None:
     """Let only the named parts of the trainer learn from here on. Raises ConfigError for a part it has not."""
+    known = trainer.levels.parts()
+    for name in how.parts:
+        require(name in known, f"there is no part {name!r} that learns{nearest(name, known)}")
     trainer.levels.confine(how.parts, how.rate)
     trainer.weights = [weight for weight in trainer.weights if trainer.levels.holds(weight)]
     return None if how.rollback is None else Guard(trainer, how.rollback)
