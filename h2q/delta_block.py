@@ -118,6 +118,7 @@ def solve_back(L: Tensor, found: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     if streams(L, found) is None:
         dright = torch.linalg.solve_triangular(L.mT, g, upper=True, unitriangular=True)
         return -(dright @ found.mT).tril(-1), dright
+    L, found = L.contiguous(), found.contiguous()
     dL, dright = torch.empty_like(L), torch.empty_like(found)
     systems = [x.view(-1, *x.shape[-2:]) for x in (L, found, g.contiguous(), dL, dright)]
     spread(kernels_for(L).solve_back, len(systems[0]), *systems)
