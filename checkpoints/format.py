@@ -267,9 +267,8 @@ def _check_keys(document: JSON) -> None:
     if isinstance(document, dict):
         if any(type(key) is not str for key in document):
             raise TypeError("keys must be strings")
-        for value in document.values():
-            _check_keys(value)
-    elif isinstance(document, list | tuple):
+        document = list(document.values())
+    if isinstance(document, list | tuple):
         for value in document:
             _check_keys(value)
 

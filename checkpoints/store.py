@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import safetensors
 from torch import Tensor
 
 from checkpoints.format import (
@@ -102,9 +101,8 @@ def begin(
         if _already(target):
             return Unfinished(None, target, step, {})
         _check_space(folder, tensors)
-        unfinished = folder / f".tmp-{target.name}-{os.getpid()}"
-        if unfinished in spare:  # the same step once more, while it is being finished
-            unfinished = folder / f".tmp-{target.name}-{time.monotonic_ns()}-{os.getpid()}"
+        # The same step may be saved once more while it is being finished.
+        unfinished = folder / f".tmp-{target.name}-{time.monotonic_ns()}-{os.getpid()}"
         try:
             _fill(unfinished, tensors, documents, about)
         except BaseException:
@@ -227,36 +225,6 @@ def clear_leftovers(folder: Path, spare: Collection[Path] = ()) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def describe(path: Path) -> dict[str, JSON]:
-    """What `inspect` shows of a checkpoint, from the manifest and the headers, without loading a tensor.
-
-    {"path", "step", "about", "versions", "bytes", "whole": bool, "problem": sentence or None,
-     "files": [{"name", "bytes", "sha256", "tensors", "elements"}]}; the last two only for tensor files that are whole.
-    Raises CheckpointError if there is no readable manifest.
-    """
-    path = Path(path)
-    manifest = read_manifest(path)
-    problem: str | None = None
-    try:
-        verify(path, manifest)
-    except CheckpointError as error:
-        problem = str(error)
-    files: list[dict[str, JSON]] = []
-    for name, facts in manifest["files"].items():
-        shapes = _shapes(path / name) if problem is None and name.endswith(".safetensors") else {}
-        files.append({"name": name, **facts, **shapes})
-    return {
-        "path": str(path),
-        "step": manifest["step"],
-        "about": manifest["about"],
-        "versions": manifest["versions"],
-        "bytes": sum(facts["bytes"] for facts in manifest["files"].values()),
-        "whole": problem is None,
-        "problem": problem,
-        "files": files,
-    }
-
-
 def _fill(
     folder: Path,
     tensors: Mapping[str, Mapping[str, Tensor]],
@@ -306,11 +274,10 @@ def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> N
 
 
 def _looks_whole(path: Path) -> bool:
-    try:
+    with contextlib.suppress(CheckpointError):
         verify(path, read_manifest(path), contents=False)
-    except CheckpointError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _remove(path: Path) -> None:
@@ -331,15 +298,3 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _shapes(path: Path) -> dict[str, JSON]:
-    with safetensors.safe_open(path, framework="pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
-    elements = 0
-    for shape in shapes:
-        size = 1
-        for side in shape:
-            size *= side
-        elements += size
-    return {"tensors": len(shapes), "elements": elements}

@@ -1,4 +1,4 @@
-"""One block of the delta rule with its gradient written out: a third of the small steps that autograd would take.
+"""One block of the delta rule with its gradient written out: fewer small steps than autograd would take.
 
     L = b_t e^(c_(t-1) - c_i) k_t k_i      W = (I + L)^-1 (u - b e^(c_(t-1)) k S^T)      what is written
     o = e^c q S^T + (e^(c_t - c_i) q_t k_i) W      S' = e^(c_C) S + W^T (e^(c_C - c) k)      c = cumulative log_a

@@ -57,8 +57,8 @@ def read(M: Tensor, z: Tensor) -> Tensor:
 
 
 class Shortened(torch.autograd.Function):
-    """x (..., n) times min(1, limit / |x|), or limit / |x| whatever its length: what autograd would take thrice as many
-    small steps for, in every period."""
+    """x (..., n) times min(1, limit / |x|), or limit / |x| whatever its length: every period does this, and autograd
+    would take more small steps for it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, limit: float, longer: bool) -> Tensor:

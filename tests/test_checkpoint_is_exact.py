@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from checkpoints.format import CheckpointError
-from checkpoints.store import describe, load, newest, prune, save, saves
+from checkpoints.inventory import describe
+from checkpoints.store import load, newest, prune, save, saves
 
 KINDS = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.bool),

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
             "run": saved.about.get("run"),
             "step": saved.step,
             "mode": "online" if args.online else "frozen",
-            "levels": [part.name for part in trainer.levels.levels] if args.online else [],
+            "levels": trainer.levels.parts() if args.online else [],
             "rollbacks": guard.rollbacks if guard else None,
             "sources": lanes.names,
             "bytes": tally.counted,

@@ -100,7 +100,7 @@ def about_run(run: Run) -> dict[str, Any]:
 def save_line(path: Path) -> str:
     """A save of a run by name, and what is wrong with it."""
     from checkpoints.format import CheckpointError
-    from checkpoints.store import describe
+    from checkpoints.inventory import describe
 
     try:
         problem = describe(path)["problem"]
@@ -137,7 +137,7 @@ def model(config: RunConfig) -> dict[str, Any]:
 def checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint, verified to the last byte."""
     need_torch()
-    from checkpoints.store import describe as described
+    from checkpoints.inventory import describe as described
 
     found = described(path)
     about = found.pop("about")

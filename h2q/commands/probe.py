@@ -1,7 +1,7 @@
 """`probe`: what a core's mechanism can do, taught from nothing on a small task and examined on lessons never seen.
 
-Every core, and its control where the task has one (the same with the mechanism switched off), gets an `end` object:
-`accuracy` is the median of its seeds, all listed. Nothing is read and nothing is written but the answer.
+Every core and its control (the same with the mechanism switched off) gets an `end` object: `accuracy` is the median of
+its seeds, all listed. Nothing is read and nothing is written but the answer.
 """
 
 import argparse

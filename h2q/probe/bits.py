@@ -49,7 +49,7 @@ def evaluate(trainer: Trainer, lanes: Lanes, online: bool, guard: Guard | None =
     tally = Tally()
     for batch in batches(lanes):
         if guard:
-            guard.look(trainer.read(batch))
+            guard.look(batch)
         score = trainer.step(batch) if online else score_frozen(trainer, batch)
         tally.add(score.bytes, score.bits)
         tally.count(score.bytes, score.bits, score.bits_core, score.bits_recall)

@@ -4,8 +4,8 @@
     recall   pairs of key and value, some told anew, then the keys again     8, 16, 32 and 64 pairs
     copy     letters, a gap of noise, a sign, and the letters again          a gap of 100 bytes
 
-A lesson is generated, never stored, from its own generator; the rows of one lesson have equal length. Bytes are those
-of readable text, so that a lesson can be printed.
+A lesson is generated, never stored, from its own generator; the rows of one lesson have equal length. All bytes
+are printable signs but the keys of recall, which are those above 127.
 """
 
 from collections.abc import Callable, Mapping

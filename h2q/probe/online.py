@@ -16,6 +16,7 @@ from torch import Tensor
 from h2q.settings import nearest, require
 from h2q.train.reading import Reading
 from h2q.train.trainer import Trainer
+from stream.lanes import Batch
 
 LOOKS = 8
 """Micro-batches between two looks."""
@@ -58,10 +59,13 @@ class Guard:
         levels = self.trainer.levels
         return {name: tensor.clone() for name, tensor in levels.tensors().items()}, levels.counters()
 
-    def look(self, reading: Reading) -> None:
+    def look(self, batch: Batch) -> None:
         """Before a micro-batch is learned; every so many of them."""
         self.seen += 1
-        if self.seen % LOOKS or not int(reading.real_BT.sum()):
+        if self.seen % LOOKS:
+            return
+        reading = self.trainer.read(batch)
+        if not int(reading.real_BT.sum()):
             return
         now = copies(self.weights)
         learned = self.bits(reading)
