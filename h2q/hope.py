@@ -18,9 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
+from h2q.hope_compiled import fits, plan_of, remember
+from h2q.kernels.streams import streams
 from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.structure import HamiltonLinear, StructureBank
 from h2q.titans import (
+    LIMIT,
     Fast,
     Gates,
     Tower,
@@ -38,8 +41,6 @@ from h2q.titans import (
 
 NUMBERS = ("eta", "alpha")
 """Memories that answer with a number."""
-LIMIT = 4.0
-"""How large such a number may be as a target; a vector is no longer than 1 (hope.md 1.6)."""
 
 
 class Memories(NamedTuple):
@@ -85,6 +86,7 @@ class SelfModifying(nn.Module):
         if self.hidden:
             self.base_outer = nn.Parameter(torch.randn(heads, n, self.hidden) * 0.02 * self.hidden**-0.5)
             self.base_inner = nn.Parameter(orthogonal(heads, self.hidden, n))
+        self.plan = plan_of(rule, self.sizes) if fits(rule, n) else None
         self.norm = Norm(n)
         self.out = HamiltonLinear(bank, width, width, zero=last)
         share = torch.linspace(0, 1, heads) if heads > 1 else torch.ones(1)
@@ -137,7 +139,25 @@ class SelfModifying(nn.Module):
         mixed, conv = self.conv(projected, state.conv, lengths)
         xs, q = (as_vectors(split_heads(part, self.heads)) for part in mixed.chunk(2, -1))
         q = q if self.rule.adaptive_q else directed(q)
-        real = None if lengths is None else (torch.arange(length, device=x.device) < lengths[:, None])[:, None]
+        walk = self.at_once if self.plan and streams(x) else self.by_periods
+        o, memories = walk(xs, q, state, lengths)
+        y = merge_heads(as_quaternions(self.norm(o)))
+        seen = state.seen + (length if lengths is None else lengths)
+        return self.out(y * F.silu(gate)), HopeState(memories, conv, seen)
+
+    def at_once(self, xs: Tensor, q: Tensor, state: HopeState, lengths: Tensor | None) -> tuple[Tensor, Memories]:
+        """The compiled way through all periods; as `by_periods`."""
+        assert self.plan
+        forgetting = self.log_rate if self.rule.decay else torch.zeros_like(self.eta_bias)
+        rates = torch.stack((self.value_scale, self.eta_bias, forgetting, self.strength))
+        clock = state.seen, torch.full_like(state.seen, xs.shape[2]) if lengths is None else lengths
+        o, rows = remember(self.plan, (xs, q), self.base().rows[0], self.trusted(), rates, state.memories.rows, clock)
+        return o, state.memories._replace(rows=rows)
+
+    def by_periods(self, xs: Tensor, q: Tensor, state: HopeState, lengths: Tensor | None) -> tuple[Tensor, Memories]:
+        """Inputs and queries (B, H, T, n) -> what the token memory answers (B, H, T, n), and the memories after."""
+        length = xs.shape[2]
+        real = None if lengths is None else (torch.arange(length, device=xs.device) < lengths[:, None])[:, None]
         base, memories, outputs = self.base(), state.memories, []
         # Literal memories are written over their initial state, which is then no part of what is read beside them.
         beside = base if self.rule.retention == "anchored" else base.forgotten(self.written)
@@ -148,9 +168,7 @@ class SelfModifying(nn.Module):
             memories = self.turn(memories, base, due, state.seen + begin)
             o, memories = self.remember(xs, q, beside, memories, None if real is None else real[:, :, begin:end])
             outputs.append(o)
-        y = merge_heads(as_quaternions(self.norm(torch.cat(outputs, 2))))
-        seen = state.seen + (length if lengths is None else lengths)
-        return self.out(y * F.silu(gate)), HopeState(memories, conv, seen)
+        return torch.cat(outputs, 2), memories
 
     def glance(self, q: Tensor, state: HopeState) -> Tensor:
         """What the token memory says to queries q (B, t, D), as of the start of their period; nothing is written."""
@@ -189,7 +207,7 @@ class SelfModifying(nn.Module):
         """Project, write and read within one period: xs, q (B, H, t, n) -> o (B, H, t, n) and the memories after it."""
         rule, rows = self.rule, memories.rows
         moving = base.rows[:, :, : self.written]
-        now = moving + self.trusted(rows.start)
+        now = moving + (rows.start * self.trusted()[:, :, None] if self.projecting else rows.start)
         M = torch.cat((now, base.rows[:, :, self.written :].expand(len(now), -1, -1, -1)), 2) if rule.static else now
         if rule.adaptive_q:
             q = read(M[:, :, self.rows_of("q")], q)
@@ -211,13 +229,13 @@ class SelfModifying(nn.Module):
         o, outer, inner = tower_write(rule, base.tower, memories.outer, memories.inner, q, k, target, gates)
         return o, Memories(rows, outer, inner)
 
-    def trusted(self, written: Tensor) -> Tensor:
-        """As much of what the projections have written (B, H, dv, n) as is read; of the token memory all of it."""
+    def trusted(self) -> Tensor:
+        """How much is read of what each row has been written (H, rows): of the token memory all of it."""
         if not self.projecting:
-            return written
+            return torch.ones_like(self.eta_bias)[:, None].expand(-1, self.written)
         wide = [self.trust[:, [i]].expand(-1, self.sizes[name]) for i, name in enumerate(self.projecting)]
         rest = self.written - sum(self.sizes[name] for name in self.projecting)
-        return written * torch.cat((torch.ones_like(self.trust[:, :1]).expand(-1, rest), *wide), 1)[:, :, None]
+        return torch.cat((torch.ones_like(self.trust[:, :1]).expand(-1, rest), *wide), 1)
 
     def targets(self, M: Tensor, v: Tensor) -> Tensor:
         """What every linear memory that writes itself is taught: M (B, H, dv, n), v (B, H, t, n) -> (B, H, t, dv)."""

@@ -19,6 +19,8 @@ from h2q.delta import Moving, delta_rule, momentum_rule
 from h2q.hope_config import HopeConfig
 
 TINY = 1e-6
+LIMIT = 4.0
+"""How large a number may be as a target; a vector is no longer than 1 (hope.md 1.6)."""
 
 
 class Fast(NamedTuple):

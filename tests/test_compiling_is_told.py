@@ -32,7 +32,7 @@ from stream.lanes import Batch
 from stream.tape import Place
 
 settle(1)
-warm(print)
+warm(print, ("delta", "attention", "hope"))
 kernels = dict(select.kernels()._asdict(), **streams.compiled_streams()._asdict())
 kernels.update({name: getattr(cpu_successors, name) for name in ("trace", "consult", "note")})
 kernels.update({name: getattr(fused, name) for name in ("adam", "adam_rows")})
@@ -40,7 +40,8 @@ assert all(kernel.signatures for kernel in kernels.values()), "not compiled ahea
 data = np.arange(80, dtype=np.uint8).reshape(2, 40)
 for preset in ("tiny", "small"):
     for lengths, masked in (([40, 40], None), ([40, 9], data % 3 == 0)):
-        run = resolve(preset, None, [Setting("recall.table_bytes", "131072", "test")])
+        mixers = Setting("pattern", "hope,delta,attention", "test")
+        run = resolve(preset, None, [Setting("recall.table_bytes", "131072", "test"), mixers])
         batch = Batch(data, np.array(lengths), np.array([0, 2]), masked, ("live",) * 2, 1, (Place("", None),) * 2, {})
         Trainer(run, 4).step(batch)
 print(json.dumps({name: len(kernel.signatures) for name, kernel in kernels.items()}))
@@ -103,7 +104,7 @@ def test_warming_leaves_the_generator_as_it_was() -> None:
     warming.first_step.cache_clear()
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    warm(print)
+    warm(print, ("delta",))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -124,7 +125,7 @@ def test_a_run_says_it_before_its_first_step(
 
 
 def test_a_run_on_a_machine_that_has_them_says_nothing(train: Command, text: Path, facts: Facts) -> None:
-    warm(print)
+    warm(print, ("attention",))
     assert train(text, "--steps", 1, "--ui", "json") == 0
     assert "notice" not in [fact["event"] for fact in facts()]
 

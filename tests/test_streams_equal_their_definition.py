@@ -25,10 +25,10 @@ WIDTH, LANES = 32, 5
 Results = dict[str, torch.Tensor]
 
 
-def mixer(kind: str, phase: str = "rotation", conv: int = 4, width: int = WIDTH) -> nn.Module:
+def mixer(kind: str, phase: str = "rotation", conv: int = 4, width: int = WIDTH, **settings: Any) -> nn.Module:
     """A mixer in float32 with random numbers where it starts at zero."""
     torch.manual_seed(0)
-    config = tiny_config("h2q", **{"attention.phase": phase, "conv": conv, "width": width})
+    config = tiny_config("h2q", **{"attention.phase": phase, "conv": conv, "width": width}, **settings)
     found = MIXERS[kind](config, StructureBank(StructureConfig()))
     for weight in found.parameters():
         if not weight.detach().any():
@@ -72,6 +72,56 @@ def test_mixers_equal_their_definition(kind: str, length: int, ragged: bool) -> 
     alike(run(part, x, state, lengths, weight), run(part, x.double(), state, lengths, weight))
 
 
+RULES: dict[str, dict[str, Any]] = {
+    "delta": {},
+    "in blocks": {"hope.chunk": 16, "hope.period": 24},
+    "small periods": {"hope.chunk": 8, "hope.period": 8},
+    "Hebbian": {"hope.erase": "off"},
+    "l2": {"hope.objective": "l2", "hope.negative": "off"},
+    "without decay": {"hope.decay": "off"},
+    "starting anew": {"hope.reset_bytes": 64},
+    "static k": {"hope.static": "k"},
+    "static v and alpha": {"hope.static": "v,alpha"},
+    "all static": {"hope.static": "k,v,eta,alpha"},
+    "wider heads": {"width": 96},
+}
+
+
+def written(part: Any) -> Any:
+    """A state in which something was written, lanes at different places of their periods, one just at its end."""
+    state = map_tree(lambda s: 0.1 * torch.randn_like(s) if s.is_floating_point() else s, part.zeros(LANES))
+    return state._replace(seen=torch.tensor([0, 5, 37, 64, 23]))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_self_modifying_memories_equal_their_definition(rule: str, ragged: bool) -> None:
+    settings = {"hope.chunk": 32, "hope.period": 32, **RULES[rule]}
+    part = mixer("hope", **settings)
+    assert part.plan
+    with torch.no_grad():  # an orthogonal memory answers with length 1, where clipping has no one slope
+        for parameter in part.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    length, width = 75, settings.get("width", WIDTH)
+    x, weight = torch.randn(LANES, length, width), torch.randn(LANES, length, width)
+    lengths = torch.tensor([length, 1, length // 2, length, 0]) if ragged else None
+    if lengths is not None:  # what a padded byte answers is nobody's business
+        weight = weight * (torch.arange(length) < lengths[:, None])[..., None]
+    state = written(part)
+    fast, slow = (run(part, given, state, lengths, weight) for given in (x, x.double()))
+    for found in (fast, slow):
+        found["y"] = found["y"] * (weight != 0)
+    alike(fast, slow)
+
+
+@pytest.mark.parametrize("other", [{"hope.momentum": "on"}, {"hope.adaptive_q": "on"}, {"hope.heads": 4}])
+def test_rules_without_a_kernel_are_left_to_the_definition(other: dict[str, Any]) -> None:
+    part = mixer("hope", **other)
+    assert part.plan is None
+    y, _ = part(torch.randn(2, 9, WIDTH), part.zeros(2), None)
+    assert torch.isfinite(y).all()
+
+
 @pytest.mark.parametrize("conv", [1, 2])
 def test_other_taps_equal_their_definition(conv: int) -> None:
     part = mixer("attention", conv=conv)
@@ -104,7 +154,7 @@ def test_norm_equals_torch(shape: tuple[int, ...]) -> None:
     alike(*found)
 
 
-@pytest.mark.parametrize("kind", ["delta", "attention"])
+@pytest.mark.parametrize("kind", ["delta", "attention", "hope"])
 def test_threads_change_no_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "ALONE", 1)  # else work as small as this stays with its thread
     part, before = mixer(kind), torch.get_num_threads()

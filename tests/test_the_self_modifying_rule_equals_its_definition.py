@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from h2q.hope import LIMIT, NUMBERS, SelfModifying
+from h2q.hope import NUMBERS, SelfModifying
 from h2q.layers import as_vectors, split_heads
 from h2q.structure import StructureBank
-from h2q.titans import clipped
+from h2q.titans import LIMIT, clipped
 from tests.cores import tiny_config
 
 LENGTH = 29

@@ -49,10 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.probe.speed import cores, forms, presets, race, ratio
     from h2q.train.warm import warm
 
-    warm(tell)
     most = args.threads or processors()
-    structure = race(forms(args.preset, most), args.rounds, tell)
-    mixing = race(cores(most), 3 * args.rounds, tell)
+    shapes, mixed = forms(args.preset, most), cores(most)
+    warm(tell, [mixer for one in (*shapes, *mixed) for mixer in one.config.model.mixers])
+    structure = race(shapes, args.rounds, tell)
+    mixing = race(mixed, 3 * args.rounds, tell)
     report: dict[str, Any] = {
         "event": "end",
         "preset": args.preset,

@@ -44,11 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.probe.bits import evaluate
     from h2q.probe.online import Online, begin
     from h2q.threads import settle
-    from h2q.train.voice import saved_of
+    from h2q.train.voice import config_of, saved_of
     from h2q.train.warm import warm
 
     saved = saved_of(args.run, tell)
-    warm(tell)
+    warm(tell, config_of(saved).mixers)
     began = time.monotonic()
     trainer, lanes = prepare(saved, args.sources)
     settle(trainer.config.train.threads_each)

@@ -40,6 +40,8 @@ class Streams(NamedTuple):
     describe_back: Fill
     vote: Fill
     vote_back: Fill
+    remember: Fill
+    remember_back: Fill
 
 
 @functools.cache
@@ -51,12 +53,14 @@ def compiled_streams() -> Streams | None:
     from h2q.kernels.cpu_conv import conv, conv_back, rms, rms_back
     from h2q.kernels.cpu_form import form, form_back
     from h2q.kernels.cpu_heads import place, place_back, soften, soften_back
+    from h2q.kernels.cpu_hope import remember
+    from h2q.kernels.cpu_hope_back import remember_back
     from h2q.kernels.cpu_phase import spin, spin_back
     from h2q.kernels.cpu_solve import solve, solve_back
 
     norms, heads = (conv, conv_back, rms, rms_back), (place, place_back, soften, soften_back)
     maps, candidates = (form, form_back, spin, spin_back, solve, solve_back), (describe, describe_back, vote, vote_back)
-    return Streams(*norms, *heads, *maps, *candidates)
+    return Streams(*norms, *heads, *maps, *candidates, remember, remember_back)
 
 
 def streams(*tensors: Tensor) -> Streams | None:
