@@ -58,6 +58,12 @@ def test_lessons_are_the_same_for_the_same_seed() -> None:
         assert torch.equal(one.bytes_BT, other.bytes_BT)
 
 
+def test_a_task_knows_how_long_its_lessons_are() -> None:
+    for task in lessons.TASKS.values():
+        for size in (*task.taught, *task.examined):
+            assert task.make(1, size, by()).bytes_BT.shape == (1, task.length(size))
+
+
 def test_a_course_goes_on_when_a_size_is_mastered_and_not_before() -> None:
     course = Course(lessons.TASKS["recall"], by())
     for _ in range(100):

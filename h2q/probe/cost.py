@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 def costs(config: ModelConfig, lanes: int, chunk: int) -> list[Cost]:
     """Every part of the network, recall's mixer, and last the core: its parameters without embeddings, all the work."""
-    model = H2Q(config).requires_grad_(False)
+    model = H2Q(config).requires_grad_(False).double()  # by the definition: work that is compiled cannot be counted
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(torch.zeros(lanes, chunk, dtype=torch.uint8), model.zeros(lanes))

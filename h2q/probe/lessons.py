@@ -69,6 +69,8 @@ class Task:
     mechanism away."""
 
     make: Callable[[int, int, Generator], Lesson]
+    length: Callable[[int], int]
+    """Bytes of a row of that size."""
     taught: tuple[int, ...]
     """Sizes, easy ones first."""
     examined: tuple[int, ...]
@@ -91,6 +93,7 @@ every answer is nearly sure, is a tiny gradient."""
 TASKS = {
     "parity": Task(
         parity,
+        lambda bits: bits + 1,
         taught=(4, 8, 12, 20, 30, 40),
         examined=(256,),
         last_only=True,
@@ -101,6 +104,7 @@ TASKS = {
     ),
     "recall": Task(
         recall,
+        lambda pairs: 4 * pairs + 2 * (pairs // 4),
         taught=(4, 8, 16, 32, 64),
         examined=(8, 16, 32, 64),
         last_only=False,
@@ -111,6 +115,7 @@ TASKS = {
     ),
     "copy": Task(
         copy,
+        lambda gap: gap + 34,
         taught=(0, 10, 25, 50, 100),
         examined=(100,),
         last_only=False,

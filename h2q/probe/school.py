@@ -78,16 +78,11 @@ def attend(
     levels = Levels(entries(model, optim, "", config.continuum), rules(optim))
     for step in range(1, steps + 1):
         size = course.draw()
-        lesson = task.make(rows_of(task, size, by), size, by)
+        lesson = task.make(max(8, TOKENS // task.length(size)), size, by)
         course.hear(size, teach(model, levels, lesson, scale(step, steps, optim)))
         tick(step)
     by_size = {size: examine(model, task, size, by) for size in task.examined}
     return Report(sum(by_size.values()) / len(by_size), by_size, course.loss, time.process_time() - began)
-
-
-def rows_of(task: Task, size: int, by: Generator) -> int:
-    """How many rows of that size make a step's lesson."""
-    return max(8, TOKENS // task.make(1, size, by).bytes_BT.shape[1])
 
 
 def scale(step: int, steps: int, optim: OptimConfig) -> float:
