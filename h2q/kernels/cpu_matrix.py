@@ -37,10 +37,12 @@ def product(A: Reals, B: Reals, C: Reals, add: bool) -> None:
 
 @streamed
 def transpose(A: Reals, out: Reals) -> None:
-    """out (J, I) = A^T."""
-    for i in range(A.shape[0]):
+    """out (J, I) = A^T, a cache line of it at a time."""
+    for i in range(0, A.shape[0], WIDE):
         for j in range(A.shape[1]):
-            out[j, i] = A[i, j]
+            line = out[j]
+            for s in range(WIDE):
+                line[i + s] = A[i + s, j]
 
 
 @streamed

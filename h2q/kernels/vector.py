@@ -11,17 +11,18 @@ speed of the plain loop. Only functions compiled by numba can use it.
 import importlib
 from typing import Any
 
-numba, extending = importlib.import_module("numba"), importlib.import_module("numba.extending")
-cgutils, ir = importlib.import_module("numba.core.cgutils"), importlib.import_module("llvmlite.ir")
+types: Any = importlib.import_module("numba").types
+extending: Any = importlib.import_module("numba.extending")
+cgutils: Any = importlib.import_module("numba.core.cgutils")
+ir: Any = importlib.import_module("llvmlite.ir")
 """Not plain imports: an exported folder can do without numba, and its reader would refuse them."""
-types = numba.types
 
 WIDE = 16
 """Numbers in a Vec; whatever is loaded or stored must have so many in a row."""
 REGISTER = ir.VectorType(ir.FloatType(), WIDE)
 
 
-class Vec(types.Type):  # type: ignore[misc, name-defined, unused-ignore]
+class Vec(types.Type):
     """Sixteen float32."""
 
     def __init__(self) -> None:
@@ -31,8 +32,8 @@ class Vec(types.Type):  # type: ignore[misc, name-defined, unused-ignore]
 vec = Vec()
 
 
-@extending.register_model(Vec)  # type: ignore[untyped-decorator, unused-ignore]
-class VecModel(extending.models.PrimitiveModel):  # type: ignore[misc, name-defined, unused-ignore]
+@extending.register_model(Vec)
+class VecModel(extending.models.PrimitiveModel):
     """A Vec is one value of the compiler's own vector type."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -49,7 +50,7 @@ def place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(first, REGISTER.as_pointer())
 
 
-@extending.intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@extending.intrinsic
 def load(typing: Any, matrix: Any, i: Any, j: Any) -> Any:
     """matrix[i, j : j + 16]."""
 
@@ -61,7 +62,7 @@ def load(typing: Any, matrix: Any, i: Any, j: Any) -> Any:
     return vec(matrix, i, j), code
 
 
-@extending.intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@extending.intrinsic
 def store(typing: Any, matrix: Any, i: Any, j: Any, value: Any) -> Any:
     """matrix[i, j : j + 16] = value."""
 
@@ -72,7 +73,7 @@ def store(typing: Any, matrix: Any, i: Any, j: Any, value: Any) -> Any:
     return types.void(matrix, i, j, value), code
 
 
-@extending.intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@extending.intrinsic
 def fma(typing: Any, number: Any, times: Any, plus: Any) -> Any:
     """number * times + plus, rounded once."""
 
@@ -87,7 +88,7 @@ def fma(typing: Any, number: Any, times: Any, plus: Any) -> Any:
     return vec(types.float32, vec, vec), code
 
 
-@extending.intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+@extending.intrinsic
 def zeros(typing: Any) -> Any:
     """Sixteen times 0."""
 
