@@ -3,8 +3,8 @@
     L = b_t e^(c_(t-1) - c_i) k_t k_i      W = (I + L)^-1 (u - b e^(c_(t-1)) k S^T)      what is written
     o = e^c q S^T + (e^(c_t - c_i) q_t k_i) W      S' = e^(c_C) S + W^T (e^(c_C - c) k)      c = cumulative log_a
 
-The recurrence and its twin for many blocks are in `h2q.delta`. HOPE's periods are one block each, one after the other,
-and there the number of steps is what costs.
+The recurrence and its twin for many blocks are in `h2q.delta`. Where HOPE's rule has no compiled pass, its periods are
+one block each, one after the other, and there the number of steps is what costs.
 """
 
 import math

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from h2q.config import ModelConfig
-from h2q.hope_compiled import fits, plan_of, remember
+from h2q.hope_compiled import fits, plan_of, remember_all
 from h2q.kernels.streams import streams
 from h2q.layers import Norm, Role, ShortConv, as_quaternions, as_vectors, merge_heads, split_heads
 from h2q.structure import HamiltonLinear, StructureBank
@@ -139,7 +139,7 @@ class SelfModifying(nn.Module):
         mixed, conv = self.conv(projected, state.conv, lengths)
         xs, q = (as_vectors(split_heads(part, self.heads)) for part in mixed.chunk(2, -1))
         q = q if self.rule.adaptive_q else directed(q)
-        walk = self.at_once if self.plan and streams(x) else self.by_periods
+        walk = self.at_once if self.plan and streams(x, state.memories.rows.S) else self.by_periods
         o, memories = walk(xs, q, state, lengths)
         y = merge_heads(as_quaternions(self.norm(o)))
         seen = state.seen + (length if lengths is None else lengths)
@@ -151,7 +151,9 @@ class SelfModifying(nn.Module):
         forgetting = self.log_rate if self.rule.decay else torch.zeros_like(self.eta_bias)
         rates = torch.stack((self.value_scale, self.eta_bias, forgetting, self.strength))
         clock = state.seen, torch.full_like(state.seen, xs.shape[2]) if lengths is None else lengths
-        o, rows = remember(self.plan, (xs, q), self.base().rows[0], self.trusted(), rates, state.memories.rows, clock)
+        o, rows = remember_all(
+            self.plan, (xs, q), self.base().rows[0], self.trusted(), rates, state.memories.rows, clock
+        )
         return o, state.memories._replace(rows=rows)
 
     def by_periods(self, xs: Tensor, q: Tensor, state: HopeState, lengths: Tensor | None) -> tuple[Tensor, Memories]:

@@ -14,12 +14,9 @@ from torch import Tensor
 
 from h2q.heads import kernels_for
 from h2q.hope_config import HopeConfig
-from h2q.kernels.plan import Plan
+from h2q.kernels.plan import WIDE, Plan, padded
 from h2q.kernels.streams import spread
 from h2q.titans import LIMIT, Fast
-
-WIDE = 16
-"""Numbers a compiled matrix product takes at once."""
 
 
 def fits(rule: HopeConfig, n: int) -> bool:
@@ -27,11 +24,6 @@ def fits(rule: HopeConfig, n: int) -> bool:
     usual = rule.memory == "linear" and rule.targets == "self" and rule.retention == "anchored"
     exact = rule.gradient == "exact" and rule.write_grad == "full"
     return usual and exact and not rule.momentum and not rule.adaptive_q and n % WIDE == 0
-
-
-def padded(count: int) -> int:
-    """The next multiple of 16."""
-    return -(-count // WIDE) * WIDE
 
 
 def plan_of(rule: HopeConfig, sizes: dict[str, int]) -> Plan:
@@ -61,7 +53,7 @@ def columns(rows: Tensor) -> Tensor:
     return F.pad(rows.mT, (0, -rows.shape[-2] % WIDE)).contiguous()
 
 
-def remember(
+def remember_all(
     plan: Plan,
     inputs: tuple[Tensor, Tensor],
     base: Tensor,
@@ -103,12 +95,15 @@ class Remembered(torch.autograd.Function):
         plan: Plan,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As in the kernel."""
-        xs, q, base, rates = xs.contiguous(), q.contiguous(), base.contiguous(), rates.contiguous()
-        o, after, begun = torch.empty_like(xs), torch.empty_like(state), torch.empty_like(start)
-        blocks = (xs.shape[2] // plan.period + 2) * -(-plan.period // plan.chunk) if any(ctx.needs_input_grad) else 0
-        saved = xs.new_empty(*xs.shape[:2], blocks, *state.shape[2:])
         given = (xs, q, base, weight, rates, state, start, seen, lengths)
-        spread(kernels_for(xs).remember, len(xs), *given, plan, saved, o, after, begun)
+        whole = [one.contiguous() for one in given]  # for anything else the kernel would be compiled again
+        xs, q, base, weight, rates, state, start, seen, lengths = whole
+        o, after, begun = torch.empty_like(xs), torch.empty_like(state), torch.empty_like(start)
+        length = xs.shape[2]  # each period the chunk touches ends in at most one block that is not full
+        most = length // plan.chunk + length // plan.period + 2
+        blocks = most if any(ctx.needs_input_grad) else 0
+        saved = xs.new_empty(*xs.shape[:2], blocks, *state.shape[2:])
+        spread(kernels_for(xs).remember, len(xs), *whole, plan, saved, o, after, begun)
         ctx.save_for_backward(xs, q, base, weight, rates, start, seen, lengths, saved)
         ctx.plan = plan
         return o, after, begun

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from h2q.kernels import compiling
 from h2q.kernels.compiling import SENTENCE, told
 from h2q.train import voice
 from h2q.train import warm as warming
-from h2q.train.warm import warm
+from h2q.train.warm import mixers_of, warm
 from tests.conftest import Command, Facts
+from tests.cores import tiny_config
 
 numba = pytest.importorskip("numba")
 ROOT = Path(__file__).parents[1]
@@ -32,7 +34,7 @@ from stream.lanes import Batch
 from stream.tape import Place
 
 settle(1)
-warm(print, ("delta", "attention", "hope"))
+warm(print, [resolve("small", None, [Setting("pattern", "hope,attention", "test")]).model])
 kernels = dict(select.kernels()._asdict(), **streams.compiled_streams()._asdict())
 kernels.update({name: getattr(cpu_successors, name) for name in ("trace", "consult", "note")})
 kernels.update({name: getattr(fused, name) for name in ("adam", "adam_rows")})
@@ -41,7 +43,8 @@ data = np.arange(80, dtype=np.uint8).reshape(2, 40)
 for preset in ("tiny", "small"):
     for lengths, masked in (([40, 40], None), ([40, 9], data % 3 == 0)):
         mixers = Setting("pattern", "hope,delta,attention", "test")
-        run = resolve(preset, None, [Setting("recall.table_bytes", "131072", "test"), mixers])
+        small = [Setting("recall.table_bytes", "131072", "test"), Setting("blocks", "3", "test")]
+        run = resolve(preset, None, [*small, mixers])
         batch = Batch(data, np.array(lengths), np.array([0, 2]), masked, ("live",) * 2, 1, (Place("", None),) * 2, {})
         Trainer(run, 4).step(batch)
 print(json.dumps({name: len(kernel.signatures) for name, kernel in kernels.items()}))
@@ -87,6 +90,14 @@ def test_numbas_own_cache_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert told_by(use(1)) == [SENTENCE]
 
 
+def test_what_is_kept_is_forgotten_when_any_kernel_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    for said, heard in (("old", [SENTENCE]), ("old", []), ("new", [SENTENCE])):
+        monkeypatch.setattr(compiling, "sources", lambda said=said: said)
+        kernel = compiling.jit()(one_more)
+        assert told_by(lambda kernel=kernel: kernel(1)) == heard  # type: ignore[misc]
+
+
 def test_without_numba_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert told_by(compile_again) == []
@@ -100,11 +111,18 @@ def test_one_small_step_makes_ready_what_any_run_needs() -> None:
     assert {name: count for name, count in counts.items() if count != 1} == {}  # two would be compiled twice
 
 
+def test_only_what_a_model_uses_is_made_ready() -> None:
+    assert mixers_of(tiny_config("h2q")) == {"attention", "delta"}
+    assert mixers_of(tiny_config("hope")) == {"hope"}
+    assert mixers_of(tiny_config("hope momentum adaptive q")) == set()  # there is no kernel for that rule
+    assert mixers_of(tiny_config("transformer")) == set()
+
+
 def test_warming_leaves_the_generator_as_it_was() -> None:
     warming.first_step.cache_clear()
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    warm(print, ("delta",))
+    warm(print, [tiny_config("h2q")])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -125,7 +143,7 @@ def test_a_run_says_it_before_its_first_step(
 
 
 def test_a_run_on_a_machine_that_has_them_says_nothing(train: Command, text: Path, facts: Facts) -> None:
-    warm(print, ("attention",))
+    warm(print, [tiny_config("h2q attention only")])
     assert train(text, "--steps", 1, "--ui", "json") == 0
     assert "notice" not in [fact["event"] for fact in facts()]
 

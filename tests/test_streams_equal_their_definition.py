@@ -37,13 +37,17 @@ def mixer(kind: str, phase: str = "rotation", conv: int = 4, width: int = WIDTH,
 
 
 def run(part: Any, x: torch.Tensor, state: Any, lengths: torch.Tensor | None, weight: torch.Tensor) -> Results:
-    """Output, new state and every gradient of a mixer."""
+    """Output, new state and every gradient of a mixer, from both."""
     part = copy.deepcopy(part).to(x.dtype)
     bank = part.out.shared[0].to(x.dtype)  # one for all maps of a mixer, and no child of it
     x = x.clone().requires_grad_()
     state = map_tree(lambda s: s.detach().clone().to(x.dtype).requires_grad_() if s.is_floating_point() else s, state)
     y, after = part(x, state, lengths)
-    (y * weight.to(x.dtype)).sum().backward()
+    total = (y * weight.to(x.dtype)).sum()
+    for i, (_, s) in enumerate(leaves(after)):
+        if s.requires_grad:
+            total = total + (s * torch.linspace(-1, 1 + i, s.numel(), dtype=s.dtype).view_as(s)).sum()
+    total.backward()
     slopes = {"x": x.grad, "bank": bank.A.grad, **{name: p.grad for name, p in part.named_parameters()}}
     slopes |= {f"state.{name}": s.grad for name, s in leaves(state) if s.is_floating_point()}
     found = {"y": y.detach(), **{f"after.{name}": s.detach() for name, s in leaves(after)}}
@@ -83,6 +87,7 @@ RULES: dict[str, dict[str, Any]] = {
     "static k": {"hope.static": "k"},
     "static v and alpha": {"hope.static": "v,alpha"},
     "all static": {"hope.static": "k,v,eta,alpha"},
+    "a period longer than any chunk": {"hope.period": 1 << 20},
     "wider heads": {"width": 96},
 }
 
@@ -94,15 +99,16 @@ def written(part: Any) -> Any:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("length", [1, 5, 75])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_self_modifying_memories_equal_their_definition(rule: str, ragged: bool) -> None:
+def test_self_modifying_memories_equal_their_definition(rule: str, length: int, ragged: bool) -> None:
     settings = {"hope.chunk": 32, "hope.period": 32, **RULES[rule]}
     part = mixer("hope", **settings)
     assert part.plan
     with torch.no_grad():  # an orthogonal memory answers with length 1, where clipping has no one slope
         for parameter in part.parameters():
             parameter.add_(0.03 * torch.randn_like(parameter))
-    length, width = 75, settings.get("width", WIDTH)
+    width = settings.get("width", WIDTH)
     x, weight = torch.randn(LANES, length, width), torch.randn(LANES, length, width)
     lengths = torch.tensor([length, 1, length // 2, length, 0]) if ragged else None
     if lengths is not None:  # what a padded byte answers is nobody's business
@@ -238,8 +244,9 @@ def test_squared_relu_has_its_slope() -> None:
     assert torch.autograd.gradcheck(part, (x,))
 
 
-def test_not_a_number_stays_one() -> None:
-    part = mixer("delta")
+@pytest.mark.parametrize("kind", ["delta", "hope"])
+def test_not_a_number_stays_one(kind: str) -> None:
+    part = mixer(kind)
     x = torch.randn(2, 4, WIDTH)
     x[0, 1, 3] = float("nan")
     y, _ = part(x, part.zeros(2), None)  # type: ignore[operator]

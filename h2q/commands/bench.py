@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
     most = args.threads or processors()
     shapes, mixed = forms(args.preset, most), cores(most)
-    warm(tell, [mixer for one in (*shapes, *mixed) for mixer in one.config.model.mixers])
+    warm(tell, [one.config.model for one in (*shapes, *mixed, *presets(most))])
     structure = race(shapes, args.rounds, tell)
     mixing = race(mixed, 3 * args.rounds, tell)
     report: dict[str, Any] = {

@@ -164,7 +164,7 @@ def learned(lanes: Any, parts: Sequence[str], cases: Sequence[Case], as_json: bo
     from h2q.probe.compare import Comparison, end
     from h2q.train.warm import warm
 
-    warm(tell, [mixer for case in cases for mixer in case.config.model.mixers])  # or the first part would pay for it
+    warm(tell, [case.config.model for case in cases])  # or the first part would pay for it
     comparison = Comparison(lanes, lambda label: bar(label, lanes.total))
     for case in cases:
         config = with_threads(case.config, processors())

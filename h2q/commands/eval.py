@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     from h2q.train.warm import warm
 
     saved = saved_of(args.run, tell)
-    warm(tell, config_of(saved).mixers)
+    warm(tell, [config_of(saved)])
     began = time.monotonic()
     trainer, lanes = prepare(saved, args.sources)
     settle(trainer.config.train.threads_each)

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 
     task = TASKS[args.name]
     pupils = list(pupils_of(args, task))
-    warm(tell, [mixer for pupil in pupils for mixer in pupil.config.model.mixers])
+    warm(tell, [pupil.config.model for pupil in pupils])
     for pupil in pupils:
         found = examined(args, pupil)
         publish(found, args.json)

@@ -10,33 +10,25 @@ A nibble's 15 nodes share one 64-byte line of 16 slots: a byte costs two lines p
 two homes, x and x ^ 1, told apart by an 8-bit check. No context may read a byte at or after its position.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from h2q.kernels.compiling import jit
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
-F = TypeVar("F", bound=Callable[..., Any])
 
 WINDOW = 256
 FOLD, STIR = -7046029254386353131, -4658895280553007687
 LONGEST = 64
 
 
-def compiled(function: F) -> F:
-    """Compiled on first use for the types it meets, kept on disk, free of the interpreter's lock."""
-    return cast(F, njit(cache=True, nogil=True)(function))
-
-
-def inlined(function: F) -> F:
-    """The same, written out where it is called."""
-    return cast(F, njit(cache=True, nogil=True, inline="always")(function))
+compiled = jit()
+inlined = jit(inline="always")
+"""The same, written out where it is called."""
 
 
 @inlined

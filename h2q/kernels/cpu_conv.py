@@ -5,29 +5,22 @@ is left as one row a lane, so any division of lanes among threads gives equal bi
 `h2q.layers`, which the tests hold against them.
 """
 
-import importlib
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Reals = npt.NDArray[np.float32]
-F = TypeVar("F", bound=Callable[..., Any])
+from h2q.kernels.compiling import jit
 
-njit = importlib.import_module("numba").njit
-"""Not a plain import: transformers would refuse an exported folder, which can do without, where numba is missing."""
+Reals = npt.NDArray[np.float32]
+
 ONE, HALF = np.float32(1.0), np.float32(0.5)
 
 
-def streamed(function: F) -> F:
-    """Compiled so that loops become vector instructions: sums in any fixed order, no test for division by zero."""
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})(function))
-
-
-def written_out(function: F) -> F:
-    """The same, copied to where it is called."""
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy", inline="always")(function))
+streamed = jit(error_model="numpy", fastmath={"reassoc", "contract"})
+"""Compiled so that loops become vector instructions: sums in any fixed order, no test for division by zero."""
+written_out = jit(error_model="numpy", inline="always")
+"""The same, copied to where it is called."""
 
 
 @written_out

@@ -18,10 +18,12 @@ import numpy.typing as npt
 
 from h2q.kernels.cpu_conv import ONE, Reals, copy_row, exp32, streamed, written_out
 from h2q.kernels.cpu_matrix import product, substitute, transpose
-from h2q.kernels.plan import Plan
+from h2q.kernels.plan import Plan, padded
 
 Ints = npt.NDArray[np.int64]
+fitting = streamed(padded)
 TINY = np.float32(1e-6)
+"""As in h2q.titans."""
 SCALE, BIAS, RATE, STRENGTH = 0, 1, 2, 3
 """Rows of rates (4, H): of the values, of eta before its sigmoid, of forgetting, and how strong a write can be."""
 
@@ -217,6 +219,23 @@ def advance(b: Block, S: Reals) -> None:
 
 
 @streamed
+def cut(seen: int, length: int, plan: Plan, edges: Ints, openings: Ints) -> int:
+    """How many blocks a lane's bytes are; edges: where each begins, and behind the last where it ends.
+
+    openings: the block that opened each one's period, -1 where that was in an earlier chunk.
+    """
+    t, block, opening = 0, 0, -1
+    while t < length:
+        place = (seen + t) % plan.period
+        opening = block if place == 0 else opening
+        edges[block], openings[block] = t, opening
+        t += min(plan.chunk, plan.period - place, length - t)
+        block += 1
+    edges[block] = length
+    return block
+
+
+@streamed
 def read_head(
     b: Block,
     M: Reals,
@@ -285,7 +304,7 @@ def remember(
     and begun like state and start, and saved (B, H, blocks, n, moving), what each block began with, unless it has none.
     """
     H, T, n = xs.shape[1:]
-    size = (min(plan.chunk, plan.period, T) + 15) // 16 * 16
+    size = fitting(min(plan.chunk, plan.period, T))
     b, M = blank(size, n, base.shape[2], plan.moving), np.empty(base.shape[1:], np.float32)
     for lane in range(first, last):
         clock = seen[lane], lengths[lane]

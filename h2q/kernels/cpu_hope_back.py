@@ -1,7 +1,7 @@
 """HOPE's memories, compiled, backward: a lane's blocks from the last to the first, each worked out again first.
 
-What a block began with was saved; everything else in it is computed anew, which costs a third of the way back and
-saves seven times the memory. Names and layout are those of `cpu_hope`; what is called g is a gradient.
+What a block began with was saved; everything else in it is computed anew, which adds half to the way back
+and saves six sevenths of the memory. Names and layout are those of `cpu_hope`; what is called g is a gradient.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +19,8 @@ from h2q.kernels.cpu_hope import (
     Ints,
     blank,
     copy,
+    cut,
+    fitting,
     project,
     take,
     trusted,
@@ -278,23 +280,6 @@ def trusted_back(weight: Reals, P: Reals, dM: Reals, dbase: Reals, dweight: Real
 
 
 @streamed
-def cut(seen: int, length: int, plan: Plan, edges: Ints, openings: Ints) -> int:
-    """How many blocks a lane's bytes are; edges: where each begins, and behind the last where it ends.
-
-    openings: the block that opened each one's period, -1 where that was in an earlier chunk.
-    """
-    t, block, opening = 0, 0, -1
-    while t < length:
-        place = (seen + t) % plan.period
-        opening = block if place == 0 else opening
-        edges[block], openings[block] = t, opening
-        t += min(plan.chunk, plan.period - place, length - t)
-        block += 1
-    edges[block] = length
-    return block
-
-
-@streamed
 def read_head_back(
     b: Block,
     g: Back,
@@ -384,7 +369,7 @@ def remember_back(
     drates (B, H, 4): what is constant in it stays 0. What comes to those that are added up must be 0.
     """
     H, T, n = xs.shape[1:]
-    size = (min(plan.chunk, plan.period, T) + 15) // 16 * 16
+    size = fitting(min(plan.chunk, plan.period, T))
     columns, moving = base.shape[2], plan.moving
     b, g = blank(size, n, columns, moving), blank_back(size, n, columns, moving)
     M, dM = np.empty((n, columns), np.float32), np.zeros((n, columns), np.float32)

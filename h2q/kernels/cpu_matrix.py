@@ -1,11 +1,13 @@
-"""Products of small matrices inside a compiled kernel: float32, every size a multiple of 16.
+"""Products of small matrices inside a compiled kernel, in float32. Defined by `@` of numpy.
 
-A tile of 4 x 16 of the result stays in registers while its sums are added up, always in the same order. Defined by `@`
-of numpy.
+A tile of 4 x 16 of the result stays in registers while its sums are added up, always in the same order. Nothing is
+tested: what is divided into tiles must have rows by 4 and columns by 16, and all but the first factor of a product must
+hold the numbers of a row side by side.
 """
 
 from h2q.kernels.cpu_conv import Reals, streamed, written_out
-from h2q.kernels.vector import WIDE, fma, load, store, zeros
+from h2q.kernels.plan import WIDE
+from h2q.kernels.vector import fma, load, store, zeros
 
 
 @written_out
@@ -29,7 +31,7 @@ def tile(A: Reals, B: Reals, C: Reals, i: int, j: int, add: bool) -> None:
 
 @streamed
 def product(A: Reals, B: Reals, C: Reals, add: bool) -> None:
-    """C (I, J) = A (I, K) B (K, J), or that added to it."""
+    """C (I, J) = A (I, K) B (K, J), or that added to it: I by 4, J by 16, any K."""
     for j in range(0, C.shape[1], WIDE):
         for i in range(0, C.shape[0], 4):
             tile(A, B, C, i, j, add)
@@ -37,7 +39,7 @@ def product(A: Reals, B: Reals, C: Reals, add: bool) -> None:
 
 @streamed
 def transpose(A: Reals, out: Reals) -> None:
-    """out (J, I) = A^T, a cache line of it at a time."""
+    """out (J, I) = A^T, a cache line of it at a time: I by 16."""
     for i in range(0, A.shape[0], WIDE):
         for j in range(A.shape[1]):
             line = out[j]

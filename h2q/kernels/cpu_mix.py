@@ -5,26 +5,23 @@ A missing tensor (gates, core) is an array of no rows.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from h2q.kernels.compiling import jit
 from h2q.kernels.cpu import Flags, Ints, Words, compiled, inlined
 
 Reals = npt.NDArray[Any]
-F = TypeVar("F", bound=Callable[..., Any])
 
 EDGE = 8.0
 """Final maps cover logits from -EDGE to EDGE."""
 CEILING = 20.0
 
 
-def vectorised(function: F) -> F:
-    """Compiled with sums in vector order: any order will do, as long as it is always the same."""
-    return cast(F, njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(function))
+vectorised = jit(fastmath={"reassoc", "contract"})
+"""Compiled with sums in vector order: any order will do, as long as it is always the same."""
 
 
 @vectorised

@@ -4,29 +4,20 @@ Every function fills the arrays it is given, in fixed order, and is defined by i
 All hashing is int64 arithmetic that wraps.
 """
 
-import importlib
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
+
+from h2q.kernels.compiling import jit
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
-F = TypeVar("F", bound=Callable[..., Any])
 
 FOLD, STIR = -7046029254386353131, -4658895280553007687
 NOTHING, BREAK = 256, 300
 SYMBOLS, WORDS, PHRASE = 0, 1, 2
 
-njit = importlib.import_module("numba").njit
-"""Not a plain import: an exported folder can do without numba, and its reader would refuse it."""
-
-
-def compiled(function: F) -> F:
-    """Compiled on first use for the types it meets, kept on disk, free of the interpreter's lock."""
-    return cast(F, njit(cache=True, nogil=True)(function))
+compiled = jit()
 
 
 @compiled

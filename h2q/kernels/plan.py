@@ -2,6 +2,14 @@
 
 from typing import NamedTuple
 
+WIDE = 16
+"""Numbers a compiled product takes at once: columns are padded to multiples of it."""
+
+
+def padded(count: int) -> int:
+    """The next multiple of 16."""
+    return -(-count // WIDE) * WIDE
+
 
 class Plan(NamedTuple):
     """Fixed for a layer. Columns are counted with their padding: what moves first, then what is static."""

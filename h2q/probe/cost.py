@@ -1,7 +1,8 @@
 """What a model costs: parameters of each part, and multiply-accumulates a byte, counted while it runs.
 
-Promises: counted, not estimated from a formula (torch's own counter of matrix products); recall is not in it, its work
-is look-ups. One micro-batch of the run's own shape: forming the matrices once is shared by its bytes, as in training.
+Promises: counted, not estimated from a formula (torch's own counter of matrix products, which leaves out triangular
+systems: some 2% of a block of HOPE); recall is not in it, its work is look-ups. One micro-batch of the run's own shape:
+forming the matrices once is shared by its bytes, as in training.
 """
 
 from typing import NamedTuple

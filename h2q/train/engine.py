@@ -109,7 +109,7 @@ class Engine:
                 raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
             self.saving.last_step = saved.step
         self.herald.tell(portrait.start(self.run, self.order, self.trainer, self.lanes, self.resumed))
-        warm(partial(self.herald.notice, "info"), self.order.config.model.mixers, self.order.device)
+        warm(partial(self.herald.notice, "info"), [self.order.config.model], self.order.device)
 
     def make_trainer(self) -> None:
         """The trainer, its recall tables in memory a talker can map."""

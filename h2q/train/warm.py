@@ -11,17 +11,29 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
+from h2q.config import ModelConfig
+from h2q.hope_compiled import fits
 from h2q.kernels.compiling import told
 from h2q.train.config import Setting, resolve
 from h2q.train.trainer import Trainer
 from stream.lanes import Batch
 from stream.tape import Place
 
+COMPILED = ("attention", "delta", "hope")
+"""Mixers with kernels of their own; what the delta rule uses serves the variants of the others."""
 
-def warm(say: Callable[[str], object], mixers: Iterable[str], device: str = "cpu") -> None:
-    """Make ready what a step with these mixers needs; `say` is told. It leaves no trace in torch's generator."""
+
+def warm(say: Callable[[str], object], models: Iterable[ModelConfig], device: str = "cpu") -> None:
+    """Make ready what a step of these models needs; `say` is told. It leaves no trace in torch's generator."""
+    mixers = {"delta"}.union(*map(mixers_of, models))
     with told(say), torch.random.fork_rng(devices=[]):
-        first_step(tuple(sorted(set(mixers))), device)
+        first_step(tuple(sorted(mixers)), device)
+
+
+def mixers_of(model: ModelConfig) -> set[str]:
+    """The mixers of which a model uses the kernels."""
+    without = set() if fits(model.hope, model.inner // model.hope.heads) else {"hope"}
+    return set(model.mixers) & set(COMPILED) - without
 
 
 @functools.cache
