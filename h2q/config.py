@@ -175,12 +175,12 @@ class ModelConfig:
     """One model: (bytes, state) -> (next-byte logits, state)."""
 
     core: str = "h2q"
-    """Which sequence mixers: h2q (quaternion attention and the delta rule, or any pattern), hope (self-modifying
-    Titans), hope-attention, titans (the predecessor) or transformer (the plain baseline)."""
+    """Which sequence mixers: h2q (self-modifying memory and quaternion attention, or any pattern), hope (self-modifying
+    Titans alone), hope-attention, titans (the predecessor) or transformer (the plain baseline)."""
     width: int = 256
     """D, numbers a byte carries between blocks; a reversible model splits them into two streams."""
     blocks: int = 2
-    pattern: tuple[str, ...] = ("delta", "attention")
+    pattern: tuple[str, ...] = ("hope", "attention")
     """Mixers of the h2q core, repeated over the blocks."""
     conv: int = 4
     """Taps of the causal convolution before each mixer; 1 switches it off."""

@@ -66,6 +66,7 @@ def large() -> ModelConfig:
     """For one modern GPU."""
     return ModelConfig(
         width=1024,
+        pattern=("delta", "attention"),  # HOPE has no kernel for a GPU yet
         blocks=12,
         structure=StructureConfig(block=16),
         attention=AttentionConfig(heads=8),

@@ -112,7 +112,7 @@ def test_one_small_step_makes_ready_what_any_run_needs() -> None:
 
 
 def test_only_what_a_model_uses_is_made_ready() -> None:
-    assert mixers_of(tiny_config("h2q")) == {"attention", "delta"}
+    assert mixers_of(tiny_config("h2q")) == {"attention", "hope"}
     assert mixers_of(tiny_config("hope")) == {"hope"}
     assert mixers_of(tiny_config("hope momentum adaptive q")) == set()  # there is no kernel for that rule
     assert mixers_of(tiny_config("transformer")) == set()
