@@ -90,6 +90,8 @@ ONE_BLOCK = {"blocks": "1", "hope.halflife_min": "1024", "hope.halflife_max": "6
 SURE = {"conv": "1", "hope.beta_bias": "3", "optim.eps": "1e-15"}
 """Parity is exact only where a key is one symbol's, and a write strength at its limit: what still pushes it there, once
 every answer is nearly sure, is a tiny gradient."""
+WHOLE = {"hope.decay": "off"}
+"""Recall forgets nothing: or older values would fade, and newer ones be told from them without erasing."""
 TASKS = {
     "parity": Task(
         parity,
@@ -108,9 +110,9 @@ TASKS = {
         taught=(4, 8, 16, 32, 64),
         examined=(8, 16, 32, 64),
         last_only=False,
-        steps=2500,
+        steps=3500,
         mastered=0.8,
-        settings={**ONE_BLOCK, "width": "128", "hope.heads": "1"},
+        settings={**ONE_BLOCK, "width": "128", "hope.heads": "1", **WHOLE},
         without={"hope.erase": "off"},
     ),
     "copy": Task(
