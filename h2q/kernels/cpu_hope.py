@@ -55,15 +55,20 @@ class Block(NamedTuple):
 
 
 @streamed
+def room(rows: int, wide: int) -> Reals:
+    """A matrix of nothing."""
+    return np.zeros((rows, wide), np.float32)
+
+
+@streamed
+def line(size: int) -> Reals:
+    """A vector of nothing."""
+    return np.zeros(size, np.float32)
+
+
+@streamed
 def blank(size: int, n: int, columns: int, moving: int) -> Block:
     """Room for a block."""
-
-    def room(rows: int, wide: int) -> Reals:
-        return np.zeros((rows, wide), np.float32)
-
-    def line() -> Reals:
-        return np.zeros(size, np.float32)
-
     return Block(
         room(size, n),
         room(size, n),
@@ -82,10 +87,10 @@ def blank(size: int, n: int, columns: int, moving: int) -> Block:
         room(size, size),
         room(size, size),
         room(size, size),
-        line(),
-        line(),
-        line(),
-        line(),
+        line(size),
+        line(size),
+        line(size),
+        line(size),
     )
 
 

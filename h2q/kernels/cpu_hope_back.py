@@ -21,7 +21,9 @@ from h2q.kernels.cpu_hope import (
     copy,
     cut,
     fitting,
+    line,
     project,
+    room,
     take,
     trusted,
     write,
@@ -62,13 +64,6 @@ class Back(NamedTuple):
 @streamed
 def blank_back(size: int, n: int, columns: int, moving: int) -> Back:
     """Room for a block's gradients."""
-
-    def room(rows: int, wide: int) -> Reals:
-        return np.zeros((rows, wide), np.float32)
-
-    def line() -> Reals:
-        return np.zeros(size, np.float32)
-
     return Back(
         room(size, n),
         room(size, n),
@@ -90,10 +85,10 @@ def blank_back(size: int, n: int, columns: int, moving: int) -> Back:
         room(moving, n),
         room(columns, n),
         room(columns, n),
-        line(),
-        line(),
-        line(),
-        line(),
+        line(size),
+        line(size),
+        line(size),
+        line(size),
     )
 
 
