@@ -16,15 +16,16 @@ VERBS = {
     "train": "read, score, learn, show (what happens without a verb)",
     "chat": "talk to a run, live or saved",
     "generate": "let a run write on from a prompt",
-    "watch": "look at a run that is being trained",
+    "watch": "look at a run, live or over",
     "eval": "bits per byte of a run on a source",
     "compare": "cores, recall alone and compressors on the same bytes",
     "probe": "what a core can do: parity, recall, copy",
     "export": "take the model away: Hugging Face folder or safetensors",
+    "plot": "curves, clocks, memories and the architecture as SVG and PNG",
     "bench": "time this machine",
     "inspect": "what a run, source or checkpoint holds",
 }
-HIDDEN = ("engine", "talker")
+HIDDEN = ("engine", "talker", "reference")
 HELP = """examples:
   python main.py                               learn from the default stream, live
   python main.py train notes/ book.txt.gz      learn from a folder and a file
@@ -50,9 +51,14 @@ def main(arguments: list[str]) -> int:
     verb = arguments[0] if named else "train"
     # Idle torch threads must sleep, not spin: with one of two cores taken, spinning cost two thirds of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from h2q.commands.arguments import guarded, load
+    from h2q.commands.arguments import guarded, load, uncollected
 
-    return guarded(lambda: load(verb, [*VERBS], HIDDEN).main(arguments[1:] if named else arguments))
+    def command() -> int:
+        with uncollected():
+            module = load(verb, [*VERBS], HIDDEN)
+        return int(module.main(arguments[1:] if named else arguments))
+
+    return guarded(command)
 
 
 def console() -> None:

@@ -7,11 +7,11 @@ Promises: the run is never touched (the mind is our own, tables are read only); 
 and the conversation goes on from there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
-from h2q.generate import Mind, Speaker, generate
+from h2q.generate import PORTION, Mind, Speaker, generate
 
 NEWLINE = 10
 SHORTEST = 8
@@ -24,6 +24,8 @@ class Conversation:
     def __init__(self, seed: int = 0):
         self.generator = torch.Generator().manual_seed(seed)
         self.mind: Mind | None = None
+        self.stopped: Callable[[], bool] = lambda: False
+        """Asked while a long text is heard: whether whoever said it has had enough."""
 
     def forget(self) -> None:
         """Begin again."""
@@ -37,7 +39,11 @@ class Conversation:
         self, speaker: Speaker, text: bytes, count: int, temperature: float = 0.8, top_p: float = 1.0
     ) -> Iterator[int]:
         """Hear the text, then write on: at most `count` bytes, to the end of a line."""
-        _, self.mind = speaker.read(self.mind or speaker.zeros(), text)
+        self.mind = self.mind or speaker.zeros()
+        for at in range(0, len(text), PORTION):
+            if self.stopped():
+                return
+            _, self.mind = speaker.read(self.mind, text[at : at + PORTION])
         bytes_and_minds = generate(speaker, self.mind, count, self.generator, temperature, top_p)
         for written, (byte, mind) in enumerate(bytes_and_minds):
             if byte == NEWLINE and written >= SHORTEST:

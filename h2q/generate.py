@@ -3,8 +3,9 @@
     Mind (lanes' state) --peek--> 256 probabilities --temperature, top-p, own generator--> a byte --observe--> Mind
     bytes --Characters--> text, cut only between characters
 
-Promises: the distribution is the one that training scores with (`recall.expand`); a prompt is read in one call of the
-model; minds are values, so a fork is a name; no global generator is touched. It learns nothing: tables are read only.
+Promises: the distribution is the one that training scores with (`recall.expand`); a prompt is read in portions, so
+that the longest needs no more memory than the first; minds are values, so a fork is a name; no global generator is
+touched. It learns nothing: tables are read only.
 """
 
 import codecs
@@ -19,6 +20,9 @@ from h2q.model import H2Q, observe
 from h2q.recall_mixer import RecallMixer
 from h2q.recall_tables import RecallTables
 from h2q.state import State
+
+PORTION = 1_024
+"""Bytes of a prompt that are read in one call of the model."""
 
 
 class Mind(NamedTuple):
@@ -40,9 +44,15 @@ class Speaker(NamedTuple):
         return Mind(self.model.zeros(1), recall.zeros(1) if self.tables else ())
 
     def read(self, mind: Mind, data: bytes) -> tuple[list[float], Mind]:
-        """Read bytes in one call: what each cost (bits), and the mind after them."""
-        if not data:
-            return [], mind
+        """Read bytes: what each cost (bits), and the mind after them."""
+        costs: list[float] = []
+        for at in range(0, len(data), PORTION):
+            bits, mind = self._read(mind, data[at : at + PORTION])
+            costs += bits
+        return costs, mind
+
+    def _read(self, mind: Mind, data: bytes) -> tuple[list[float], Mind]:
+        """`read` in one call of the model."""
         with torch.inference_mode():
             bytes_BT = torch.frombuffer(bytearray(data), dtype=torch.uint8)[None]
             logits, hidden, core = self.model(bytes_BT, mind.core)

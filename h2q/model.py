@@ -133,13 +133,19 @@ def observe(state: State, byte: Tensor) -> State:
     return state._replace(last=byte.long())
 
 
-def materialise(model: H2Q) -> H2Q:
-    """The same function with every map an ordinary matrix: for inference, where W would be formed for each byte."""
+def materialise(model: H2Q, apart: frozenset[str] = frozenset()) -> H2Q:
+    """The same function with every map an ordinary matrix: for inference, where W would be formed for each byte.
+
+    apart: names of tensors that are not copied; whoever names them puts them there.
+    """
     config = replace(model.config, {"structure.form": "dense"})
     twin = H2Q(config).to(model.head.device, model.head.dtype)
-    weights = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith((".A", ".B"))}
+    factors = (".A", ".B")
+    weights = {name: w for name, w in model.state_dict().items() if not name.endswith(factors) and name not in apart}
     for name, module in model.named_modules():
         if isinstance(module, HamiltonLinear):
             weights[f"{name}.W"] = module.weight().detach()
-    twin.load_state_dict(weights)
+    missing, unexpected = twin.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert set(missing) == apart, missing
     return twin.requires_grad_(False)

@@ -42,6 +42,8 @@ PARENTS = {
     "word+skip": "word",
 }
 """A context evicts others only where its parent was already known: room is for what has come back."""
+STRETCH = 32
+"""Bytes of a lane between two writings: the shortest micro-batch. Fewer gain little and cost a call of every kernel."""
 MATCH_LIMIT = 4
 SMALLEST_BYTES = 1 << 16
 

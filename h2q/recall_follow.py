@@ -15,12 +15,11 @@ import numpy as np
 from torch import Tensor
 
 from h2q.recall import Found, advance, count, lookup
+from h2q.recall_config import STRETCH
 from h2q.recall_contexts import RecallContexts
 from h2q.recall_tables import RecallTables
 from h2q.state import map_tree
 
-STRETCH = 32
-"""Bytes of a lane between two writings: the shortest micro-batch. Fewer gain little and cost a call of every kernel."""
 Heard = tuple[Found, RecallContexts]
 """What was found of a micro-batch, and the contexts behind it."""
 FIXED = ("shape", "depths_J", "lanes_B", "hits")

@@ -5,7 +5,7 @@
     trust     the same per match length: how often the predicted bit was right
     final     cells of the final probability maps, counts in sixteenths: zeros 16 bits | ones 16 bits
     pointers  per match model, the place that followed the last occurrence of a hashed key (place + 1; 0 is empty)
-    history   the bytes each lane has read, a ring per lane; heads counts them
+    history   the bytes each lane has read, a ring per lane; heads counts them. One ring waits for a conversation
 
 Every entry is one aligned word of at most 64 bits, so a reader in another process sees old or new, never half. The
 tables belong to the trainer (or to a reader of its memory); only `h2q.recall.count` and `conclude` change them.
@@ -84,6 +84,11 @@ def layout(config: RecallConfig, lanes: int) -> Layout:
     lines = max(budget - offset, budget // 2) // LINE
     parts.append(Part("slots", "int32", (lines * 16,), offset))
     return Layout(tuple(parts), offset + lines * LINE)
+
+
+def rings(lanes: int) -> int:
+    """Rings of a run with so many lanes: one more, so that nothing moves when its conversation gets a lane."""
+    return lanes + 1
 
 
 def _power(number: int) -> int:

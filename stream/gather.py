@@ -48,6 +48,21 @@ def check(specs: Sequence[Spec], warn: Warn) -> None:
     _survivors(specs, lambda spec: _look(spec), warn)
 
 
+def listed(folder: str) -> Iterator[str]:
+    """Paths of the files that are read of a folder. Raises SourceError when it cannot be looked into."""
+    return (path for path, _, _ in _walk(folder, _silent))
+
+
+def standard_input(fd: int | None) -> int:
+    """The descriptor of `-`, 0 unless another is given. Raises SourceError where it is closed."""
+    fd = 0 if fd is None else fd
+    try:
+        os.fstat(fd)
+    except OSError:
+        raise SourceError("standard input (-) is closed") from None
+    return fd
+
+
 def _survivors(specs: Sequence[Spec], opened: Callable[[Spec], T], warn: Warn) -> list[T]:
     found, reasons = [], []
     for spec in specs:
@@ -88,7 +103,7 @@ def _look(spec: Spec) -> None:
         if suffix and size > QUICK:
             formats.head(spec.place, suffix, legible(spec.place))
         else:
-            _file(spec, _silent)
+            cut(_file(spec, _silent), spec.first, spec.last)
 
 
 def _has_bytes(path: str, label: str, size: int) -> bool:

@@ -11,74 +11,64 @@ never wait for live ones. Does not learn, decode text or keep what it handed ove
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from stream import cursor as position
 from stream import gather, standing
+from stream.batch import Batch
 from stream.live import ChatLane, LiveLane, Piece, Waker
 from stream.pace import Pace
+from stream.parts import Parts, open_added
 from stream.source import Source, SourceError
 from stream.tape import Draw, Place, Tape, TapeLanes
 
 __all__ = ["Batch", "Lanes", "Pace", "Place", "SourceError", "check_sources", "open_lanes"]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One micro-batch: B rows, one for each lane that has bytes, at most T bytes each."""
-
-    bytes_BT: npt.NDArray[np.uint8]
-    """Padding is 0."""
-    lengths_B: npt.NDArray[np.int64]
-    """Valid prefix of each row, 1..T."""
-    rows_B: npt.NDArray[np.int64]
-    """Which lane each row is: the index into the state."""
-    masked_BT: npt.NDArray[np.bool_] | None
-    """True where a byte is read but neither scored nor learned (the model's own replies); None when there is none."""
-    kinds: tuple[str, ...]
-    """Per row: "stored", "live" or "chat"."""
-    epoch: int
-    """1 is the first reading; bytes of later epochs are not counted in the prequential mean. Live rows never share a
-    batch with a later epoch."""
-    places: tuple[Place, ...]
-    """Per row, for display."""
-    cursor: dict[str, Any]
-    """JSON: the position after this batch."""
-
-
 class Lanes:
-    """All lanes of a run. `next` belongs to one thread; `feed` and `close` may be called from any."""
+    """All lanes of a run. `next` belongs to one thread; `open_chat`, `feed` and `close` may be called from any."""
 
     def __init__(
         self,
         sources: Sequence[Source],
-        stored: TapeLanes | None,
+        stored: Parts | None,
         live: LiveLane | None,
         chat: ChatLane | None,
         lanes: int,
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.names: list[str] = [source.uri for source in sources] + ([live.name] if live else [])
-        self.total: int | None = stored.tape.total if stored else None
+        later = [one.source for one in stored.added] if stored else []
+        self.names: list[str] = [source.uri for source in (*sources, *later)] + ([live.name] if live else [])
         self._stored, self._live, self._chat, self._pace, self._clock = stored, live, chat, pace, clock
         self._chunk = pace.chunk(0)
         self._sources = sources
         self._live_row = lanes if stored else 0
         self._chat_row = self._live_row + (live is not None)
-        self.count: int = self._chat_row + (chat is not None)
         self._described = position.described(sources)
         self._waker = Waker() if live or chat else None
         self._closed, self._live_went_first = False, False
         self._reading = threading.Lock()
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of one reading of the stored sources."""
+        return self._stored.total if self._stored else None
+
+    @property
+    def count(self) -> int:
+        """Lanes, the conversation's last."""
+        return self._chat_row + (self._chat is not None)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can ever come."""
+        return self._closed or (self._chat is None and self.finished)
 
     @property
     def finished(self) -> bool:
@@ -97,7 +87,7 @@ class Lanes:
                 batch = self._assembled()
                 if batch is not None:
                     return batch
-                if self._chat is None and self.finished:
+                if self.over:
                     break
                 if self._waker is None or not self._wait(self._waker, deadline):
                     return None
@@ -110,20 +100,51 @@ class Lanes:
         if self._stored is None:
             raise ValueError("only stored sources can be read again")
         pace = paced(chunk)
-        tape = TapeLanes(self._stored.tape, lanes, pace.chunk(0), 1)
-        return Lanes(self._sources, tape, None, None, lanes, pace, self._clock)
+        tape = TapeLanes(self._stored.main.tape, lanes, pace.chunk(0), 1)
+        return Lanes(self._sources, Parts(tape, self._stored.warn), None, None, lanes, pace, self._clock)
 
     def cursor(self) -> dict[str, Any]:
         """The position after the last batch handed over."""
         stored, live, chat = self._stored, self._live, self._chat
         return {
             "version": position.VERSION,
-            "epoch": stored.epoch if stored else 1,
-            "lanes": stored.offsets() if stored else [],
+            "epoch": stored.main.epoch if stored else 1,
+            "lanes": stored.main.offsets() if stored else [],
             "sources": self._described,
+            "added": stored.places() if stored else [],
             "live": [{"uri": live.name, "bytes": live.delivered}] if live else [],
             "chat": chat.delivered if chat else 0,
         }
+
+    def open_chat(self) -> None:
+        """Give the conversation a lane, if it has none yet; `next` may be at work in another thread."""
+        if self._chat is None and not self._closed:
+            self._waker = self._waker or Waker()  # before the lane: who sees the lane may wait for it
+            self._chat = ChatLane(self._chunk)
+
+    def add(self, source: Source, unread: Sequence[Batch], cursor: Mapping[str, Any]) -> None:
+        """Read this too, once, when the epoch that is being read at `cursor` is over.
+
+        `unread`: batches handed over since that cursor, which come again. Not while `next` is at work. Raises
+        SourceError where no stored source is read, or this one already is."""
+        if self._stored is None:
+            raise SourceError("this run reads only what arrives, so it has no lanes for a stored source")
+        if source.uri in self.names:
+            raise SourceError(f"this run reads {source.uri} already")
+        for batch in reversed(unread):
+            self._take_back(batch)
+        self._stored.seek(cursor)
+        self._stored.add(source)
+        self.names.append(source.uri)
+
+    def _take_back(self, batch: Batch) -> None:
+        for row, kind in enumerate(batch.kinds):
+            text = batch.bytes_BT[row, : batch.lengths_B[row]].tobytes()
+            if kind == "live" and self._live is not None:
+                self._live.give_back(text)
+            elif kind == "chat" and self._chat is not None:
+                mask = bytes(len(text)) if batch.masked_BT is None else batch.masked_BT[row, : len(text)].tobytes()
+                self._chat.give_back(text, mask)
 
     def feed(self, text: bytes, masked: bool = False) -> None:
         """Give the conversation's lane bytes to read. Raises ValueError without such a lane."""
@@ -224,6 +245,7 @@ class Lanes:
 def open_lanes(
     sources: Sequence[str],
     *,
+    added: Sequence[str] = (),
     lanes: int,
     chunk: int | Pace,
     warn: Callable[[str], None],
@@ -238,7 +260,7 @@ def open_lanes(
 
     `epochs` None reads stored sources once and repeats the default stream for ever. `warn` gets one sentence for each
     thing left out or lost. `offline_after`: seconds the default stream waits for the network. Raises SourceError when
-    nothing can be read, ValueError for impossible sizes."""
+    nothing can be read, ValueError for impossible sizes. `added`: sources that were added while the run went on."""
     pace = paced(chunk)
     if lanes < 1 or min(pace) < 1 or (epochs is not None and epochs < 1):
         raise ValueError("lanes, chunk and epochs must be 1 or more")
@@ -255,25 +277,19 @@ def open_lanes(
         position.restore(saved, position.described(stored), tape, warn)
     live = None
     if any(spec.kind == "stdin" for spec in specs):
-        live = LiveLane(_standard_input(stdin_fd), "-", pace.chunk(0), clock, position.behind(saved, "live", "-"))
+        live = LiveLane(gather.standard_input(stdin_fd), "-", pace.chunk(0), clock, position.behind(saved, "live", "-"))
         if live.delivered:
             warn(f"standard input cannot be rewound: its first {live.delivered} bytes are not read again")
+    parts = Parts(tape, warn) if tape else None
+    if parts:
+        open_added(parts, added, saved)
     talk = ChatLane(pace.chunk(0), position.behind(saved, "chat")) if chat else None
-    return Lanes(stored, tape, live, talk, lanes, pace, clock)
+    return Lanes(stored, parts, live, talk, lanes, pace, clock)
 
 
 def paced(chunk: int | Pace) -> Pace:
     """The pace meant by a number: always that many bytes a lane."""
     return chunk if isinstance(chunk, Pace) else Pace.steady(chunk)
-
-
-def _standard_input(fd: int | None) -> int:
-    fd = 0 if fd is None else fd
-    try:
-        os.fstat(fd)
-    except OSError:
-        raise SourceError("standard input (-) is closed") from None
-    return fd
 
 
 def check_sources(sources: Sequence[str], warn: Callable[[str], None]) -> None:

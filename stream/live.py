@@ -76,6 +76,12 @@ class LiveLane:
             self._arrivals.popleft()
         return Piece(text, bytes(len(text)))
 
+    def give_back(self, text: bytes) -> None:
+        """Take back what was handed over last, to hand it over again."""
+        self._arrivals.appendleft((self.delivered, self._clock() - FLUSH_SECONDS))
+        self._waiting[:0] = text
+        self.delivered -= len(text)
+
 
 class ChatLane:
     """One lane fed by `feed`, from any thread."""
@@ -99,6 +105,12 @@ class ChatLane:
             del self._text[: self.chunk], self._mask[: self.chunk]
         self.delivered += len(piece.text)
         return piece if piece.text else None
+
+    def give_back(self, text: bytes, mask: bytes) -> None:
+        """Take back what was handed over last, to hand it over again."""
+        with self._lock:
+            self._text[:0], self._mask[:0] = text, mask
+        self.delivered -= len(text)
 
 
 class Waker:

@@ -74,6 +74,12 @@ def kept(sha256: str) -> Download | None:
     return Download(path, path.stat().st_size, sha256)
 
 
+def copy(url: str, sha256: str | None = None) -> Download | None:
+    """What we have of an address, as it was when it was last fetched: no network involved."""
+    found = sha256 or read_json(_key(url).with_suffix(".json")).get("sha256")
+    return None if found is None else kept(str(found))
+
+
 def reach(url: str, sha256: str | None = None) -> None:
     """Ask the address for its first byte only. Raises SourceError when it does not answer with something to read."""
     import requests
@@ -107,7 +113,7 @@ def fetch(wish: Wish, warn: Callable[[str], None]) -> Download:
 def _current(wish: Wish, warn: Callable[[str], None]) -> Download:
     if wish.sha256 is not None and (found := kept(wish.sha256)) is not None:
         return found
-    key = cache.folder("urls") / hashlib.sha256(os.fsencode(anonymous(wish.url))).hexdigest()
+    key = _key(wish.url)
     about = read_json(key.with_suffix(".json"))
     before = kept(str(about["sha256"])) if "sha256" in about and wish.sha256 is None else None
     try:
@@ -117,6 +123,11 @@ def _current(wish: Wish, warn: Callable[[str], None]) -> Download:
             raise
         warn(f"{error}; the copy fetched earlier is read instead")
         return before
+
+
+def _key(url: str) -> Path:
+    """What an address is kept under; its password has no part in it."""
+    return cache.folder("urls") / hashlib.sha256(os.fsencode(anonymous(url))).hexdigest()
 
 
 def _fetched_anew(wish: Wish, key: Path) -> Download:

@@ -108,12 +108,17 @@ class TapeLanes:
     def finished(self) -> bool:
         """Whether every byte of every epoch was drawn."""
         last = self.epochs is not None and self.epoch >= self.epochs
-        return last and self._epoch_over()
+        return last and self.epoch_over
+
+    @property
+    def epoch_over(self) -> bool:
+        """Whether every byte of this epoch was drawn."""
+        return self._used >= self._deepest and bool((self._to >= self._ends).all())
 
     @property
     def next_epoch(self) -> int:
         """The epoch the next draw belongs to."""
-        return self.epoch + self._epoch_over()
+        return self.epoch + self.epoch_over
 
     def offsets(self) -> list[int]:
         """Bytes each lane has behind it in this epoch: with `epoch`, the whole position."""
@@ -127,6 +132,10 @@ class TapeLanes:
             raise ValueError("positions outside the lanes")
         self.epoch = epoch
         self._stand(at)
+
+    def pass_by(self) -> None:
+        """Leave what is left of this epoch unread."""
+        self._stand(self._ends.copy())
 
     def draw(self) -> Draw | None:
         """The next micro-batch's rows, at most T bytes a lane; None once finished."""
@@ -152,13 +161,10 @@ class TapeLanes:
             at[lane] += missing if column <= used[lane] else 0
         return at
 
-    def _epoch_over(self) -> bool:
-        return self._used >= self._deepest and bool((self._to >= self._ends).all())
-
     def _load(self) -> bool:
         if self.finished:
             return False
-        if self._epoch_over():
+        if self.epoch_over:
             self.epoch += 1
             self._to = self._starts.copy()
         self._stand(self._to)

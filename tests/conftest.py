@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run of the suite; `make fuzz` is where new ones are drawn.
+settings.register_profile("promise", derandomize=True, deadline=None, database=None)
+settings.register_profile("fuzz", max_examples=int(os.environ.get("H2Q_FUZZ", "2000")), deadline=None)
+settings.load_profile("fuzz" if "H2Q_FUZZ" in os.environ else "promise")
 
 # Before torch loads: tiny tensors gain nothing from a second thread, and a spinning one starves its neighbours.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from h2q.commands.engine import VERBS
 from h2q.train.board import Board, socket_path
+from h2q.train.obey import VERBS
 from h2q.train.run import Run
 from h2q.train.snapshot import Notice, Step, line
 from tests.peer import PATIENCE, Peer
@@ -102,7 +102,7 @@ def test_without_listeners_nothing_is_kept(board: Board) -> None:
     board.publish("step", step(1))
     assert not board.mailbox
     assert not board.replica_wanted
-    assert board.lane_wanted is None
+    assert not board.lanes_wanted
 
 
 def test_a_long_path_moves_the_socket_to_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import main
 from h2q.chat import Conversation
 from h2q.commands.engine import operate
 from h2q.commands.train import begun, parser
-from h2q.generate import Characters, Speaker, generate, sharpen
+from h2q.generate import Characters, Mind, Speaker, generate, sharpen
 from h2q.train.run import Run
 from h2q.train.talker import Talker
 from h2q.train.voice import Voice, open_voice
@@ -90,6 +90,33 @@ def test_characters_come_whole_however_bytes_are_cut() -> None:
         characters = Characters()
         pieces = [characters.take(data[i : i + size]) for i in range(0, len(data), size)] + [characters.rest()]
         assert "".join(pieces) == whole
+
+
+def test_a_long_prompt_is_read_in_portions_and_can_be_stopped(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker, text, sizes = voice.speaker, text_of(150), list[int]()
+    whole, mind = speaker.read(speaker.zeros(), text)
+    read = Speaker._read
+    monkeypatch.setattr("h2q.generate.PORTION", 64)
+
+    def counted(self: Speaker, mind: Mind, data: bytes) -> tuple[list[float], Mind]:
+        sizes.append(len(data))
+        return read(self, mind, data)
+
+    monkeypatch.setattr(Speaker, "_read", counted)
+    parts, after = speaker.read(speaker.zeros(), text)
+    assert sizes == [64, 64, 22]
+    assert parts == pytest.approx(whole, abs=1e-3)
+    assert torch.allclose(speaker.peek(after)[0], speaker.peek(mind)[0], atol=1e-6)
+    conversation = Conversation()
+    conversation.stopped = lambda: True
+    assert list(conversation.reply(speaker, text, 20)) == []
+    assert len(sizes) == 3
+
+
+def test_bytes_that_are_no_utf8_are_heard_as_they_are(voice: Voice) -> None:
+    told = events(voice, {"verb": "surprise", "text": "\udcff\udcfe"}, {"verb": "surprise", "text": "\ud800"})
+    assert [fact["event"] for fact in told] == ["ready", "surprise", "error"]
+    assert told[1]["bits"] == pytest.approx(voice.speaker.read(voice.speaker.zeros(), b"\xff\xfe")[0], abs=1e-3)
 
 
 def events(voice: Voice, *requests: dict[str, Any]) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def test_later_epochs_are_marked_and_not_counted(train: Command, here: Path, fac
         (["--preset", "small"], "preset tiny, not small"),
         (["--set", "width=32"], "width 16, not 32"),
         (["--set", "recall=off"], "recall.enabled True, not False"),
-        (["--learn", "on"], "learn off, not on"),
+        (["--learn", "off"], "learn on, not off"),
     ],
 )
 def test_a_resume_that_contradicts_the_run_is_refused(
@@ -128,7 +128,7 @@ def test_a_resume_that_contradicts_the_run_is_refused(
 ) -> None:
     folder = Path("runs/one")
     folder.mkdir(parents=True)
-    document = {"config": smallest(train, text), "sources": [], "limits": {}, "learn": False, "device": "cpu"}
+    document = {"config": smallest(train, text), "sources": [], "limits": {}, "learn": True, "device": "cpu"}
     (folder / "run.json").write_text(json.dumps(document))
     assert h2q("train", "--run", "one", "--resume", *option) == 2
     assert words in capsys.readouterr().err

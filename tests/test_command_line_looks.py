@@ -10,7 +10,9 @@ import pytest
 
 from h2q.commands.engine import operate
 from h2q.commands.train import begun, parser
+from h2q.commands.watch import chosen
 from h2q.commands.watch import facts as watched
+from h2q.train.run import Run
 from tests.conftest import SMALLEST, Command, Ear, Facts, text_of
 
 Captured = pytest.CaptureFixture[str]
@@ -80,6 +82,30 @@ def test_watch_says_when_it_cannot(h2q: Command, run: Path, capsys: Captured) ->
         assert h2q("watch", *arguments) == 2
     said = capsys.readouterr()
     assert (said.out, len(said.err.splitlines())) == ("", 3)
+
+
+def test_watch_without_a_name_takes_the_newest_live_run_else_the_newest(
+    h2q: Command, run: Path, capsys: Captured, facts: Facts
+) -> None:
+    assert h2q("train", "text.txt", *SMALLEST, "--run", "two", "--steps", 1, "--ui", "none") == 0
+    assert h2q("watch", "--ui", "json") == 0
+    assert facts()[0]["run"] == "two"
+    alive = Run(run)
+    alive.lock()
+    assert chosen(None, control=True).name == "one"
+    alive.close()
+    assert chosen(None, control=False).name == "two"
+
+
+def test_watch_with_nothing_there_or_nothing_to_control_says_so(h2q: Command, text: Path, capsys: Captured) -> None:
+    assert h2q("watch") == 2
+    assert "There is no run to watch in runs; start one with `python main.py train`." in capsys.readouterr().err
+    assert h2q("train", text, *SMALLEST, "--run", "one", "--steps", 1, "--ui", "none") == 0
+    for arguments in (["--control"], ["one", "--control"]):
+        assert h2q("watch", *arguments) == 2
+        assert capsys.readouterr().err == (
+            "h2q: Nobody trains one now, so there is nothing to control; leave --control out to see it.\n"
+        )
 
 
 def test_inspect_tells_sizes_work_and_where_settings_came_from(

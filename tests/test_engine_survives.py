@@ -79,10 +79,10 @@ def test_a_failed_save_is_a_notice_and_the_older_one_stays(text: Path, monkeypat
 
 
 def test_a_failure_is_told_and_raised_not_swallowed(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Trainer) -> dict[str, object]:
+    def broken(trainer: Trainer) -> dict[str, object]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Trainer, "facts", broken)
+    monkeypatch.setattr("h2q.train.inside.facts", broken)
     ear = Ear()
     run, order = ordered()
     with pytest.raises(ZeroDivisionError):

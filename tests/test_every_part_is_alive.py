@@ -10,6 +10,7 @@ import torch
 
 from h2q.optim.levels import Entry
 from h2q.state import flatten
+from h2q.train.inside import facts
 from h2q.train.trainer import Trainer
 from tests.lessons import batches, prose, tiny_run, trainer
 
@@ -113,7 +114,7 @@ def test_fast_weights_and_levels_are_worth_something_and_the_step_says_how_much(
     run = trainer(core=core, contribution_steps=20, ngram="off", successors="off", chunk=32)
     for batch in batches(prose(4 * 32 * 120), chunk=32):
         run.step(batch)
-    worth = run.facts()["memory"]
+    worth = facts(run)["memory"]
     assert worth["fast_weights"] > 0
     assert worth["levels"] > 0
 
@@ -121,7 +122,7 @@ def test_fast_weights_and_levels_are_worth_something_and_the_step_says_how_much(
 def test_measuring_what_memories_are_worth_changes_nothing() -> None:
     often, never = trainer(contribution_steps=3), trainer(contribution_steps=0)
     assert learn(often) == learn(never)
-    assert never.facts()["memory"] == {}
+    assert facts(never)["memory"] == {}
 
 
 def test_the_axiom_falls_when_it_counts_and_the_loss_never_contains_it() -> None:

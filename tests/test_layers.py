@@ -50,18 +50,37 @@ TORCH_FREE = (
     "h2q.train.run",
     "h2q.train.board",
     "h2q.train.herald",
+    "h2q.train.score",
     "h2q.train.tally",
+    "h2q.probe.anatomy",
+    "h2q.train.adding",
+    "h2q.train.obey",
     "h2q.probe.compressors",
+    "h2q.probe.draw_architecture",
+    "h2q.probe.draw_memories",
+    "h2q.probe.history",
+    "h2q.probe.references",
     "h2q.commands.train",
     "h2q.commands.compare",
     "h2q.commands.engine",
     "h2q.commands.detached",
+    "h2q.commands.plot",
+    "h2q.commands.reference",
     "h2q.commands.watch",
+    "stream.apart",
     "stream.lanes",
+    "stream.parts",
     "stream.prefetch",
+    "tui.answering",
     "tui.app",
+    "tui.behind",
+    "tui.keeping",
     "tui.plain",
+    "tui.prompting",
+    "tui.reference",
     "tui.repl",
+    "tui.turns",
+    "tui.weighing",
 )
 
 
@@ -112,7 +131,7 @@ def test_package_files_are_empty() -> None:
 def test_screens_streams_and_arguments_leave_torch_unloaded() -> None:
     script = f"import sys, importlib\nfor name in {TORCH_FREE!r}: importlib.import_module(name)\n"
     script += "import main; main.main(['--help']); main.main(['train', '--preset', 'nothing'])\n"
-    script += "main.main(['compare', 'nothing'])\n"
+    script += "main.main(['compare', 'nothing']), main.main(['train', 'main.py', '--holdout', 'main.py'])\n"
     script += "sys.exit(1 if 'torch' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import torch
 
 from h2q.optim.levels import Entry, Levels, Rules
+from h2q.train.inside import facts as told
 from tests.lessons import batches, prose, trainer
 
 RULES = Rules(beta1=0.9, beta2_max=0.999, eps=1e-8, decay=0.0, clip=1.0, scale_max=4.0)
@@ -28,7 +29,7 @@ def test_a_hundred_micro_batches_step_each_level_on_time_and_leave_it_alone_betw
             assert level.steps == number // level.period
     assert steps == {1: 100, 4: 25, 16: 6}
     assert all(level.delta > 0 for level in run.levels.levels)
-    facts = {level["period"]: level for level in run.facts()["levels"]}
+    facts = {level["period"]: level for level in told(run)["levels"]}
     assert (facts[16]["updates"], facts[16]["to_next"]) == (6, 12)
 
 

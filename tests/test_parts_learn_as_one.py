@@ -11,6 +11,7 @@ import h2q.train.config as shape
 from h2q.state import leaves
 from h2q.threads import together
 from h2q.train.config import Setting, resolve
+from h2q.train.inside import energies
 from h2q.train.reading import cut, narrow, summed
 from h2q.train.trainer import Trainer
 from tests.lessons import batches, prose, tiny_run
@@ -39,7 +40,7 @@ def test_parts_equal_the_whole(settings: dict[str, object]) -> None:
     assert halves.progress.bits == pytest.approx(whole.progress.bits, rel=1e-4)
     assert halves.progress.bits_core == pytest.approx(whole.progress.bits_core, rel=1e-4)
     assert halves.hits == pytest.approx(whole.hits)
-    assert [energy[0] for energy in halves.energy] == pytest.approx([e[0] for e in whole.energy], rel=1e-2)
+    assert energies(halves.streams[-1]) == pytest.approx(energies(whole.streams[-1]), rel=1e-2)
     for (name, want), (_, found) in zip(leaves(whole.state), leaves(halves.state), strict=True):
         torch.testing.assert_close(found, want, rtol=0.05, atol=0.05, msg=name)
 

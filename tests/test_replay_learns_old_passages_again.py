@@ -9,6 +9,7 @@ import torch
 
 from h2q.settings import ConfigError
 from h2q.train.config import ReplayConfig
+from h2q.train.inside import facts
 from h2q.train.replay import Replay
 from h2q.train.trainer import Trainer
 from tests.cores import build, close, fresh, text
@@ -32,7 +33,7 @@ def test_passages_are_pieces_of_what_each_lane_read_and_the_budget_is_kept() -> 
     assert counters.kept == 32
     assert all(bytes(passage.tolist()) in given for passage in one.replay.passages)
     assert 0.8 * 0.25 * 4000 < counters.bytes <= 0.25 * 4000
-    assert one.facts()["replayed"] == counters.bytes
+    assert facts(one)["replayed"] == counters.bytes
     assert one.progress.bytes == 4000
 
 

@@ -1,17 +1,17 @@
-"""The terminal UI of one run: paints at once, follows the engine, and leaves without hurting it.
+"""The app around the screens of one run at a time: themes, palette, signals, and going to another run.
 
-    the command: engine = Popen(...), before Textual --> run_monitor --> Session(Bridge, Conversation) --> MonitorScreen
+    Session --> MonitorScreen, TalkScreen, LogScreen ...        r: House.runs --> House.enter(name) --> another Session
 
 SIGTERM and SIGHUP leave too, with the terminal as it was; the engine, another process, goes on. The app holds no
 logic of its own: what is shown is in panes, what is asked is in session. Never imports torch.
 """
 
 import asyncio
-import os
+import contextlib
+import json
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -21,14 +21,15 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from tui.bridge import Bridge
-from tui.conversation import Conversation
+from h2q.train.snapshot import parse
 from tui.drawing import portable
-from tui.keys import COMMANDS, KEYS
-from tui.sanitise import clean_line
+from tui.keeping import private
+from tui.keys import KEYS
+from tui.screens.help import pressed
 from tui.screens.monitor import MonitorScreen
+from tui.screens.runs import RunLine, RunsScreen
 from tui.session import Session
-from tui.talk import Talker
+from tui.terminal import Colourless, tolerant_driver
 
 NIGHT = Theme(
     name="h2q-night", dark=True, primary="#7fb4ca", accent="#7fd1b9", foreground="#d5d8dc", background="#11151a",
@@ -40,6 +41,22 @@ DAY = Theme(
 )  # fmt: skip
 
 
+THEMES = (NIGHT.name, DAY.name, "ansi-dark", "ansi-light")
+"""What the key `d` goes through: ours, and the terminal's own colours."""
+
+
+HIDDEN_COMMANDS = ("Keys", "Maximize", "Minimize", "Quit")
+"""Of Textual's own palette: what our keys do already."""
+
+
+@dataclass(frozen=True)
+class House:
+    """The other runs, for the key `r`: what there is, and how to enter one."""
+
+    runs: Callable[[], Sequence[RunLine]] | None = None
+    enter: Callable[[str], Session] | None = None
+
+
 class MonitorApp(App[None]):
     """The app around the monitor screen."""
 
@@ -47,30 +64,68 @@ class MonitorApp(App[None]):
     TITLE = "H2Q"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", "leave", show=False, system=True)]
 
-    def __init__(self, session: Session, *, note: str = "") -> None:
-        super().__init__()
-        self.session, self.note = session, note
+    def __init__(
+        self, session: Session, *, note: str = "", house: House | None = None, settings: Path | None = None
+    ) -> None:
+        super().__init__(driver_class=tolerant_driver())
+        self.session, self.note, self.house = session, note, house or House()
+        self._settings = settings
+        if self.no_color:
+            self._filters = [Colourless()]
         for theme in (NIGHT, DAY):
             self.register_theme(theme)
-        self.theme = NIGHT.name
+        asked = remembered(settings)
+        self.theme = asked if asked in self.available_themes else NIGHT.name
 
     def on_mount(self) -> None:
-        """Show the monitor; let signals leave with the terminal restored."""
+        """Let signals leave with the terminal restored."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             leave = partial(self.exit, return_code=128 + number)
             if not self.is_headless:
                 loop.add_signal_handler(number, leave)
-        self.push_screen(MonitorScreen(self.session, note=self.note))
+        # after a suspension the terminal is ours again, and nothing of the old picture is on it
+        self.app_resume_signal.subscribe(self, lambda app: self.refresh(layout=True))
+
+    def get_default_screen(self) -> MonitorScreen:
+        """The monitor is the first thing one sees."""
+        return MonitorScreen(self.session, note=self.note)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: our keys by name, then Textual's own."""
         if isinstance(screen, MonitorScreen):
             for key in KEYS:
-                if key.action not in COMMANDS or self.session.control:
+                if screen.check_action(key.action.partition("(")[0], ()):
                     run = partial(screen.run_action, key.action)
-                    yield SystemCommand(key.description, f"{key.tooltip} ({key.key_display or key.key})", run)
-        yield from super().get_system_commands(screen)
+                    yield SystemCommand(key.description, f"{key.tooltip} ({pressed(key)})", run)
+        for command in super().get_system_commands(screen):
+            if command.title not in HIDDEN_COMMANDS:
+                yield command
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """The screen as an SVG picture that looks the same wherever it is opened."""
+        return portable(super().export_screenshot(title=title, simplify=simplify))
+
+    def watch_theme(self, theme: str) -> None:
+        """The next start looks the same."""
+        remember(self._settings, theme)
+
+    def action_theme(self) -> None:
+        """Dark, light, and the terminal's own colours."""
+        at = THEMES.index(self.theme) if self.theme in THEMES else -1
+        self.theme = THEMES[(at + 1) % len(THEMES)]
+        self.notify(f"Theme {self.theme}; ctrl+p, theme has more.", markup=False, timeout=2)
+
+    def action_suspend(self) -> None:
+        """Back to the shell until `fg`."""
+        self.action_suspend_process()
+
+    def action_runs(self) -> None:
+        """Another run."""
+        if self.house.runs is None:
+            self.notify("There is no list of runs here.", severity="warning", markup=False)
+            return
+        self.push_screen(RunsScreen(self.house.runs(), self.session.run_dir.name), self._go_to)
 
     async def action_quit(self) -> None:
         """Textual's own quit asks as well."""
@@ -83,87 +138,27 @@ class MonitorApp(App[None]):
         else:
             self.screen.dismiss()
 
-
-def session_of(
-    run_dir: Path,
-    *,
-    engine: "subprocess.Popen[bytes] | None" = None,
-    env: Mapping[str, str] | None = None,
-    control: bool = False,
-    talker: Sequence[str] = (),
-) -> Session:
-    """A session for a real run: its bridge, and a talker that starts when it is first needed."""
-    bridge = Bridge(run_dir, reading=0)
-    start = partial(Talker, list(talker), env=env) if talker else None
-    session = Session(run_dir, bridge, Conversation(start), control=control, engine=engine)
-    if control:
-        session.conversation.feed = session.feed_talk
-    return session
+    def _go_to(self, name: str | None) -> None:
+        """Look at another run; the one before goes on."""
+        if name is None or self.house.enter is None or name == self.session.run_dir.name:
+            return
+        session = self.house.enter(name)
+        self.session.close()
+        self.session = session
+        self.switch_screen(MonitorScreen(session))
 
 
-def run_monitor(
-    run_dir: Path,
-    *,
-    engine: "subprocess.Popen[bytes] | None" = None,
-    env: Mapping[str, str] | None = None,
-    control: bool = False,
-    talker: Sequence[str] = (),
-) -> int:
-    """Show a run until somebody leaves; the exit code.
-
-    Args:
-        run_dir: the run's folder; its socket and metrics.jsonl may appear later.
-        engine: the engine's process if the caller has just started it (before this call: Textual changes the standard
-            streams). Used only to know that it lives; None for `watch`.
-        env: the environment of the talker, None for ours.
-        control: whether to offer pause, save and stop. `train` and `watch --control` say yes, `watch` says no.
-        talker: the command of a talker for this run; empty for no samples and no talk.
-    Returns:
-        0 after leaving; the engine's own code if it was stopped from here; 1 if it had died; 128 + n after signal n.
-    """
-    session = session_of(run_dir, engine=engine, env=env, control=control, talker=talker)
-    app = MonitorApp(session)
+def remembered(settings: Path | None) -> str:
+    """The theme of the last time; empty for none."""
     try:
-        app.run()
-        print(_farewell(session), file=sys.stderr)  # on the terminal that is whole again
-    finally:
-        session.close()
-    code = app.return_code or 0
-    ended = engine.poll() if engine is not None else None
-    if session.state == "gone":
-        return code or 1
-    return code or (ended if ended is not None and ended > 0 else 0)
+        found = parse(settings.read_bytes()) if settings is not None else None
+    except OSError:
+        return ""
+    return str((found or {}).get("theme", ""))
 
 
-def _farewell(session: Session) -> str:
-    """What becomes of the run, and what to type next."""
-    run = session.seen.run
-    if session.alive:
-        return f"{run} goes on: python main.py watch {run}"
-    return f"{run} is {session.state}; go on with: {session.resume_command()}"
-
-
-def picture(
-    run_dir: Path, size: tuple[int, int] = (120, 40), *, talker: Sequence[str] = (), seconds: float = 2.0
-) -> str:
-    """The monitor of a run as an SVG picture, without a terminal.
-
-    Args:
-        run_dir: a run, live or finished.
-        size: columns and rows.
-        talker: a talker's command, so that the picture has a sample in it; then `seconds` is how long to wait at most.
-        seconds: how long to look before the picture is taken.
-    """
-    os.environ.setdefault("COLORTERM", "truecolor")
-    return asyncio.run(_picture(session_of(run_dir, talker=talker), size, seconds))
-
-
-async def _picture(session: Session, size: tuple[int, int], seconds: float) -> str:
-    app = MonitorApp(session)
-    async with app.run_test(size=size) as pilot:
-        until = session.clock() + seconds
-        while session.clock() < until:
-            await pilot.pause(0.1)
-        drawing = portable(app.export_screenshot(title=f"H2Q · {clean_line(session.seen.run)}"))
-    session.close()
-    return drawing
+def remember(settings: Path | None, theme: str) -> None:
+    """Keep the theme for the next time; a place that cannot be written is no trouble."""
+    if settings is not None and theme != remembered(settings):
+        with contextlib.suppress(OSError), open(settings, "w", encoding="utf-8", opener=private) as file:
+            json.dump({"theme": theme}, file)

@@ -23,7 +23,7 @@ from tui.follow import Follower
 
 Fact = dict[str, Any]
 
-TOPICS = ("start", "step", "saved", "notice", "status", "end")
+TOPICS = ("start", "step", "saved", "notice", "status", "end", "inside", "holdout", "surprising")
 RETRY_SECONDS = 0.5
 
 GONE_SECONDS = 3.0
@@ -40,7 +40,7 @@ class Bridge:
     Args:
         run_dir: the run's folder; it need not exist yet.
         topics: the events asked for.
-        reading: the lane whose text is wanted, or None.
+        reading: the lane whose text is wanted, -1 for a glance at all of them, or None.
         replica: ask the engine to publish its weights while this bridge is connected.
         history: read `metrics.jsonl` from its start first.
         clock: seconds, monotonic.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from tui import units
 from tui.sanitise import clean
 from tui.seen import number
+from tui.turns import Turn
 
 ENDED = "The talker has ended."
 SAMPLE_SECONDS = 10.0
@@ -33,18 +34,9 @@ class Speaker(Protocol):
     def sample(self, *, temperature: float) -> bool: ...
     def stop(self) -> bool: ...
     def forget(self) -> bool: ...
+    def surprise(self, text: str) -> bool: ...
     def poll(self) -> list[dict[str, Any]]: ...
     def close(self) -> None: ...
-
-
-@dataclass
-class Turn:
-    """One utterance: who ("you", "model" or "note"), its safe text, the step of the weights that spoke."""
-
-    who: str
-    text: str = ""
-    step: int | None = None
-    done: bool = False
 
 
 @dataclass
@@ -60,6 +52,8 @@ class Conversation:
     samples: deque[Turn] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     said: deque[str] = field(default_factory=lambda: deque(maxlen=TURNS))
     """What was typed, commands too, for the prompts to bring back."""
+    every: float = SAMPLE_SECONDS
+    """Seconds between samples; 0 for none by itself."""
     learn: bool = False
     step: int | None = None
     """Step of the weights that spoke last."""
@@ -70,6 +64,7 @@ class Conversation:
     """Grows whenever something to show has changed."""
     _speaker: Speaker | None = None
     _waiting: deque[str] = field(default_factory=deque)
+    _weighed: deque[str] = field(default_factory=deque)
     _sampled: float = float("-inf")
     _now: float = 0.0
     _heard: float = 0.0
@@ -115,6 +110,16 @@ class Conversation:
         else:
             self._take({"event": "error", "ended": True})
 
+    def weigh(self, text: str) -> None:
+        """Ask what each byte of a text would cost if it were said now."""
+        speaker = self._speak()
+        if speaker is None or not speaker.surprise(text):
+            self._fail(self.failed or "There is no talker here: nobody can tell.")
+            return
+        self._weighed.append(text)
+        if self.sampling:
+            speaker.stop()
+
     def stop(self) -> None:
         """End the reply that is on its way, and what waits behind it."""
         for turn in [turn for turn in self.turns if not turn.done][1 if self._begun else 0 :]:
@@ -149,7 +154,8 @@ class Conversation:
             for event in self._speaker.poll():
                 self._take(event)
             self._say_next()
-        if may_sample and not self.failed and now - self._sampled >= SAMPLE_SECONDS and not self.replying:
+        due = self.every > 0 and now - self._sampled >= self.every
+        if may_sample and due and not self.failed and not self.replying:
             self._sampled = now
             self.sample()
 
@@ -197,14 +203,25 @@ class Conversation:
         if event.get("event") == "notice":
             self.note(str(event.get("text", "")))
             return
+        if event.get("event") == "surprise":
+            self._show_weighed(event.get("bits"))
+            return
         turn = self._open(self.samples if event.get("verb") == "sample" else self.turns)
         if turn is None:
             return
-        if event.get("event") == "text":
+        if event.get("event") == "prompt":
+            turn.prompt = clean(str(event.get("text", "")))[-LONGEST:]
+        elif event.get("event") == "text":
             turn.text = (turn.text + clean(str(event.get("text", ""))))[:LONGEST]
             turn.step = self.step
         elif event.get("event") == "done":
             self._finish(turn, event.get("verb") == "say")
+
+    def _show_weighed(self, bits: Any) -> None:
+        data = self._weighed.popleft().encode() if self._weighed else b""
+        costs = tuple(number({"b": bit}, "b") or 0.0 for bit in bits) if isinstance(bits, list) else ()
+        if data and len(data) == len(costs):
+            self.turns.append(Turn("weighed", done=True, data=data, bits=costs))
 
     def _finish(self, turn: Turn, said: bool) -> None:
         turn.done = True
@@ -224,6 +241,7 @@ class Conversation:
     def _fail(self, why: str) -> None:
         """Say why once, and end what was being written."""
         self._waiting.clear()
+        self._weighed.clear()
         for turns in (self.turns, self.samples):
             while (turn := self._open(turns)) is not None:
                 turn.done = True

@@ -44,7 +44,7 @@ class DemoFeed:
             facts.append(_step(self._step, self._dice))
         if time.monotonic() - self._read_at > 0.5:
             self._read_at = time.monotonic()
-            facts.append(_reading(self._step, self._dice))
+            facts += [_reading(self._step, self._dice), _surprising(self._dice), _inside(self._step)]
         return facts
 
     def send(self, verb: str, **fields: Any) -> int | None:
@@ -89,6 +89,10 @@ class DemoSpeaker:
         """There is nothing to forget."""
         return True
 
+    def surprise(self, text: str) -> bool:
+        """Nothing is surprising here."""
+        return True
+
     def poll(self) -> list[dict[str, Any]]:
         """The next word."""
         if not self.pending:
@@ -118,15 +122,40 @@ def show() -> None:
     MonitorApp(session(), note=NOTE).run()
 
 
+def _surprising(dice: random.Random) -> dict[str, Any]:
+    at = dice.randrange(40, len(TEXT) - 60)
+    parts = {"before": TEXT[at - 24 : at], "bytes": TEXT[at : at + 12], "after": TEXT[at + 12 : at + 40]}
+    words = {name: part.decode("latin-1") for name, part in parts.items()}
+    one = {"bits": 20 + dice.expovariate(0.1), "lane": dice.randrange(4), "source": "invented.txt", **words}
+    return {"event": "surprising", "passages": [one]}
+
+
+def _inside(number: int) -> dict[str, Any]:
+    names = ("embedding", "block 1", "block 2")
+    streams = [
+        {"name": name, "energy": 1.0 + i + number / 900, "phase": 1.2 + 0.1 * i, "share": [0.6, 0.1, 0.1, 0.2]}
+        for i, name in enumerate(names)
+    ]
+    weights = [{"name": f"level p{period}", "norm": 0.08 + 1e-6 * number * period} for period in (1, 4, 16)]
+    return {
+        "event": "inside", "step": number, "bytes": 2048 * number, "streams": streams, "weights": weights,
+        "fast": [{"name": "block 1 hope", "norm": 4.0 + 3.0 * (1 - math.exp(-number / 400))}],
+        "rates": {"matrix": 3.1e-3, "head": 5e-3}, "grads": {"p1": 0.21, "p4": 0.2, "p16": 0.2},
+        "recall": {"occupied": min(0.9, number / 5000), "met": {"order1": 210, "order3": 9 * number}},
+        "memory": {"fast_weights": 0.06, "levels": 0.02},
+    }  # fmt: skip
+
+
 def _start() -> dict[str, Any]:
     return {
         "event": "start", "run": "demo-run", "core": "h2q", "preset": "small", "params": 4e6, "params_core": 3.1e6,
-        "lanes": 24, "chunk": 128, "device": "cpu", "threads": 2, "sources": ["invented.txt"], "step": 0,
+        "lanes": 4, "chunk": 512, "chunk_first": 32, "device": "cpu", "threads": 2,
+        "sources": ["invented.txt"], "step": 0,
     }  # fmt: skip
 
 
 def _step(number: int, dice: random.Random) -> dict[str, Any]:
-    read = 3072 * number
+    read = 2048 * number
     mean = 1.45 + 4.0 / math.sqrt(1 + read / 20_000)
     window = mean - 0.13 + 0.02 * math.sin(number / 40)
     return {
@@ -134,7 +163,7 @@ def _step(number: int, dice: random.Random) -> dict[str, Any]:
         "bpb_window": window, "bpb_mean": mean, "bpb_core": mean + 0.29, "bpb_recall": mean + 0.05,
         "bytes_per_s": 38_200 + dice.gauss(0, 300), "lr": 3.1e-3, "grad_norm": 0.21 + dice.gauss(0, 0.01),
         "energy": 1.0 + 2.4 * (1 - math.exp(-number / 300)), "axiom": 0.012, "elapsed": number * 0.08, "total": None,
-        "ms": 80 + abs(dice.gauss(0, 4)), "lanes_active": 24, "memory_mb": 612.0, "skipped": 0,
+        "ms": 80 + abs(dice.gauss(0, 4)), "lanes_active": 4, "memory_mb": 612.0, "skipped": 0,
         "hits": {"1": 1.0, "2": 0.99, "3": 0.97, "4": 0.91, "6": 0.66, "match": 0.41},
         "levels": [
             {"name": name, "period": period, "updates": number // period, "to_next": period - number % period,
@@ -151,6 +180,6 @@ def _reading(number: int, dice: random.Random) -> dict[str, Any]:
         max(0.02, dice.gauss(5.0, 2.5) if data[i - 1 : i] in (b" ", b"") else dice.expovariate(1.2)) for i in range(128)
     ]
     return {
-        "event": "reading", "lane": 6, "lanes": 24, "source": "invented.txt", "fraction": 0.61,
+        "event": "reading", "lane": 2, "lanes": 4, "source": "invented.txt", "fraction": 0.61,
         "bytes": data.decode("latin-1"), "bits": bits,
     }  # fmt: skip

@@ -28,14 +28,14 @@ class Follower:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = 0
+        self.offset = self._looked = 0
         self._file: BinaryIO | None = None
         self._samples: deque[int] = deque()
 
     @property
     def behind(self) -> bool:
-        """Whether the file holds more than has been read."""
-        return bool(self._samples) or self._size() > self.offset
+        """Whether the file holds more than has been looked at; a torn last line was, until it grows."""
+        return bool(self._samples) or self._size() > max(self.offset, self._looked)
 
     def poll(self) -> list[dict[str, Any]]:
         """The next portion of facts, oldest first; empty when there is nothing new."""
@@ -59,7 +59,7 @@ class Follower:
         """Let go of the file; the next poll starts from its beginning."""
         if self._file is not None:
             self._file.close()
-        self._file, self.offset = None, 0
+        self._file, self.offset, self._looked = None, 0, 0
         self._samples.clear()
 
     def _size(self) -> int:
@@ -94,8 +94,10 @@ class Follower:
         return found
 
     def _read_lines(self, start: int, count: int) -> list[dict[str, Any]]:
-        whole, newline, _ = self._read(start, count).rpartition(b"\n")
+        data = self._read(start, count)
+        whole, newline, _ = data.rpartition(b"\n")
         self.offset = start + len(whole) + len(newline)
+        self._looked = start + len(data) if len(data) < count else self.offset
         facts = [parse(line) for line in whole.split(b"\n")] if whole else []
         return [fact for fact in facts if fact is not None]
 

@@ -4,7 +4,15 @@ from textual.message import Message
 
 
 class Said(Message):
-    """Somebody wrote a line to the model and pressed enter."""
+    """Somebody wrote something to the model and pressed enter."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class Weighed(Message):
+    """Somebody asked what each byte of a text costs."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

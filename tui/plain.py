@@ -25,7 +25,6 @@ from tui.sanitise import clean_line
 
 Fact = Mapping[str, Any]
 
-SOCKET_ONLY = frozenset({"reading", "replica", "hello", "reply"})
 EVERY_SECONDS = 5.0
 
 
@@ -59,7 +58,7 @@ class JsonSink:
 
     def __call__(self, fact: Fact) -> bool:
         """Write one fact; False once the reader has gone."""
-        if fact.get("event") in SOCKET_ONLY:
+        if fact.get("event") in snapshot.SOCKET_ONLY:
             return self.lost is None
         return self._out.write(snapshot.line(dict(fact)))
 
@@ -99,6 +98,7 @@ class PlainSink:
         self._show: dict[Any, Callable[[Fact], bool]] = {
             "start": self._on_start,
             "step": self._on_step,
+            "holdout": self._on_holdout,
             "saved": self._on_saved,
             "notice": self._on_notice,
             "status": self._on_status,
@@ -137,6 +137,9 @@ class PlainSink:
         self._shown_step = self._step.get("step")
         saved = None if self._saved_at is None else self._clock() - self._saved_at
         return self._out.write(step_line(self._step, saved) + "\n")
+
+    def _on_holdout(self, fact: Fact) -> bool:
+        return self._say(holdout_line(fact), lines=True)
 
     def _on_saved(self, fact: Fact) -> bool:
         self._saved_at = self._clock()
@@ -222,6 +225,16 @@ def step_line(fact: Fact, saved_age: float | None) -> str:
     if saved_age is not None:
         columns.append(f"saved {units.age(saved_age)}")
     return "  ".join(columns)
+
+
+def holdout_line(fact: Fact) -> str:
+    """How well a text that is not learned is predicted now."""
+    source = str(fact.get("source", "?"))
+    parts = [f"core {units.bits(fact.get('bpb_core'))}"]
+    if fact.get("bpb_recall") is not None:
+        parts.append(f"recall {units.bits(fact.get('bpb_recall'))}")
+    figures = f"{units.bits(fact.get('bpb'))} bits/byte ({', '.join(parts)})"
+    return f"holdout {os.path.basename(source.rstrip('/')) or source} {figures} at {units.size(fact.get('bytes'))}"
 
 
 def end_line(fact: Fact) -> str:

@@ -8,41 +8,16 @@ None. Promises bounded memory. Knows no widget, no socket and no clock of its ow
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tui.reading import Book, Glance, Surprise, faded, surprise
 from tui.sanitise import clean_line
 from tui.series import Series
+from tui.text import steady
 
 Fact = Mapping[str, Any]
-
-RECENT_SECONDS = 300.0
-FADE_SECONDS = 60.0
-"""A surprise counts half as much after this time: what startled an untrained model is soon forgotten."""
-PASSAGE = 12
-"""Bytes of a surprising passage; what is shown around it is context."""
-CONTEXT = 20
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Text one lane has read and what each byte of it cost."""
-
-    data: bytes
-    bits: tuple[float, ...]
-    lane: int
-    at: float
-
-
-@dataclass(frozen=True)
-class Surprise:
-    """A short passage that cost many bits."""
-
-    bits: float
-    data: bytes
-    lane: int
-    at: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +41,12 @@ class Seen:
     status: str = "starting"
     status_text: str = ""
     end: dict[str, Any] = field(default_factory=dict)
-    series: Series = field(default_factory=Series)
+    steps: Series = field(default_factory=Series)
+    """What every step said."""
+    marks: Series = field(default_factory=Series)
+    """What was said now and then: held-out texts, the inside."""
+    compared: Series = field(default_factory=Series)
+    """What compressors made of the same bytes; a helper of this viewer tells it, in its own time."""
     milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=16))
     levels: tuple[Level, ...] = ()
     hits: dict[str, float] = field(default_factory=dict)
@@ -77,8 +57,15 @@ class Seen:
     lanes: int = 0
     source: str = ""
     fraction: float | None = None
-    passages: deque[Passage] = field(default_factory=lambda: deque(maxlen=12))
+    book: Book = field(default_factory=Book)
+    glances: tuple[Glance, ...] = ()
     surprises: list[Surprise] = field(default_factory=list)
+    inside: dict[str, Any] = field(default_factory=dict)
+    """The newest closer look inside."""
+    holdouts: dict[str, float] = field(default_factory=dict)
+    """Newest bits per byte of each held-out text."""
+    references: dict[str, float] = field(default_factory=dict)
+    """Newest bits per byte of each compressor."""
     notices: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=200))
     """(level, sentence), oldest first."""
     changes: int = 0
@@ -90,6 +77,10 @@ class Seen:
         if handle is not None:
             handle(self, fact, now)
             self.changes += 1
+
+    def turn_to(self, lane: int) -> None:
+        """Read another lane from here on."""
+        self.lane, self.book = lane, Book()
 
     def number(self, name: str) -> float | None:
         """A figure of the newest step."""
@@ -120,9 +111,9 @@ class Seen:
         if count is None or read is None or count <= (number(self.step, "step") or 0):
             return
         self.step = dict(fact)
-        self.series.add(read, number(fact, "bpb"), number(fact, "bpb_window"), number(fact, "bpb_mean"))
         self.milliseconds.append(number(fact, "ms") or 0.0)
         self.levels = levels(fact.get("levels"))
+        self.steps.add(read, figures(fact) | {f"delta {level.name}": level.delta for level in self.levels})
         hits = fact.get("hits")
         self.hits = (
             {clean_line(str(key)): number(hits, key) or 0.0 for key in hits} if isinstance(hits, Mapping) else {}
@@ -149,29 +140,53 @@ class Seen:
         self.status, self.status_text = status, text
 
     def _reading(self, fact: Fact, now: float) -> None:
-        data = str(fact.get("bytes", "")).encode("latin-1", "replace")
-        bits = fact.get("bits")
-        costs = tuple(number({"b": b}, "b") or 0.0 for b in bits) if isinstance(bits, list) else ()
+        data, bits = told(fact)
         lane = int(number(fact, "lane") or 0)
-        if not data or len(costs) != len(data):
+        if not data:
             return
         if lane != self.lane:
-            self.passages.clear()
-        self.lane, self.lanes = lane, int(number(fact, "lanes") or 0)
+            self.turn_to(lane)
+        self.lanes = int(number(fact, "lanes") or 0)
         self.source, self.fraction = words(fact, "source"), number(fact, "fraction")
-        self.passages.append(Passage(data, costs, lane, now))
-        self._remember(self.passages[-1], now)
+        self.book.take(data, bits, gap=fact.get("gap") is True)
 
-    def _remember(self, passage: Passage, now: float) -> None:
-        """Keep the costliest passages of the last minutes."""
-        width = min(PASSAGE, len(passage.bits))
-        sums = [sum(passage.bits[i : i + width]) for i in range(len(passage.bits) - width + 1)]
-        cost = max(sums)
-        at = sums.index(cost)
-        piece = passage.data[max(0, at - CONTEXT) : at + width + CONTEXT]
-        recent = [one for one in self.surprises if now - one.at < RECENT_SECONDS]
-        recent.append(Surprise(cost, piece, passage.lane, now))
-        self.surprises = sorted(recent, key=lambda one: -one.bits * 0.5 ** ((now - one.at) / FADE_SECONDS))[:20]
+    def _overview(self, fact: Fact, now: float) -> None:
+        self.glances = tuple(
+            Glance(int(number(one, "lane") or 0), words(one, "source"), number(one, "fraction"), *told(one))
+            for one in items(fact, "lanes")
+        )
+
+    def _surprising(self, fact: Fact, now: float) -> None:
+        fresh = [
+            surprise(
+                number(one, "bits") or 0.0,
+                (raw(one, "before"), raw(one, "bytes"), raw(one, "after")),
+                int(number(one, "lane") or 0),
+                words(one, "source"),
+                now,
+            )
+            for one in items(fact, "passages")
+        ]
+        self.surprises = faded([*self.surprises, *fresh], now)
+
+    def _inside(self, fact: Fact, now: float) -> None:
+        read = number(fact, "bytes")
+        self.inside = dict(fact)
+        if read is not None:
+            self.marks.add(read, inner_figures(fact))
+
+    def _holdout(self, fact: Fact, now: float) -> None:
+        read, bits, source = number(fact, "bytes"), number(fact, "bpb"), words(fact, "source")
+        if read is not None and bits is not None:
+            self.holdouts[source] = bits
+            self.marks.add(read, {f"holdout {source}": bits})
+
+    def _reference(self, fact: Fact, now: float) -> None:
+        read = number(fact, "bytes")
+        found = {name: value for name in ("xz", "ppmd") if (value := number(fact, name)) is not None}
+        if read is not None:
+            self.references |= found
+            self.compared.add(read, found)
 
 
 _HANDLERS = {
@@ -182,6 +197,11 @@ _HANDLERS = {
     "notice": Seen._notice,
     "status": Seen._status,
     "reading": Seen._reading,
+    "overview": Seen._overview,
+    "surprising": Seen._surprising,
+    "inside": Seen._inside,
+    "holdout": Seen._holdout,
+    "reference": Seen._reference,
     "end": Seen._end,
 }
 
@@ -197,7 +217,53 @@ def number(fact: Fact, name: str) -> float | None:
 def words(fact: Fact, name: str) -> str:
     """A string of a fact, safe and on one line; empty if there is none."""
     value = fact.get(name)
-    return clean_line(value) if isinstance(value, str) else ""
+    return steady(clean_line(value)) if isinstance(value, str) else ""
+
+
+def items(fact: Fact, name: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a list in a fact; foreign entries are left out."""
+    value = fact.get(name)
+    yield from (one for one in value if isinstance(one, Mapping)) if isinstance(value, list) else ()
+
+
+def raw(fact: Fact, name: str) -> bytes:
+    """Bytes that travel as one character each."""
+    value = fact.get(name)
+    return value.encode("latin-1", "replace") if isinstance(value, str) else b""
+
+
+def told(fact: Fact) -> tuple[bytes, tuple[float, ...]]:
+    """Bytes and their costs; nothing where these are not equally many."""
+    data, bits = raw(fact, "bytes"), fact.get("bits")
+    costs = tuple(number({"b": b}, "b") or 0.0 for b in bits) if isinstance(bits, list) else ()
+    return (data, costs) if len(costs) == len(data) else (b"", ())
+
+
+STEP_FIGURES = ("bpb", "bpb_window", "bpb_mean", "bpb_core", "bpb_recall", "grad_norm", "lr", "ms")
+
+
+def figures(fact: Fact) -> dict[str, float | None]:
+    """What of a step becomes a curve."""
+    speed = number(fact, "bytes_per_s")
+    found = {name: number(fact, name) for name in STEP_FIGURES}
+    found["energy"] = energy(fact)
+    return found | {"kB_per_s": None if speed is None else speed / 1e3}
+
+
+def inner_figures(fact: Fact) -> dict[str, float | None]:
+    """What of a closer look inside becomes a curve."""
+    found: dict[str, float | None] = {}
+    for one in items(fact, "streams"):
+        found |= {
+            f"energy {words(one, 'name')}": number(one, "energy"),
+            f"phase {words(one, 'name')}": number(one, "phase"),
+        }
+    for kind, name in (("fast", "fast"), ("weights", "weight")):
+        found |= {f"{name} {words(one, 'name')}": number(one, "norm") for one in items(fact, kind)}
+    worth = fact.get("memory")
+    if isinstance(worth, Mapping):
+        found |= {f"worth {clean_line(str(name)).replace('_', ' ')}": number(worth, name) for name in worth}
+    return found
 
 
 def energy(fact: Fact) -> float | None:

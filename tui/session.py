@@ -1,11 +1,13 @@
 """One viewer of one run: polls the bridge, keeps what was seen, sends commands, knows whether the engine lives.
 
-    Feed (bridge) --facts--> Session.tick --> Seen          Session.ask("save") --> Feed --reply--> a notice
+    Feed (bridge, or a replay) --facts--> Session.tick --> Seen        Session.ask("save") --> Feed --reply--> a notice
+    Helper (compressors) --------facts--/
 
 Screens get a session and nothing else, so a demo or a test gives them an invented one. A viewer never owns the run: it
 may ask the engine to stop, and it may go.
 """
 
+import contextlib
 import os
 import subprocess
 import time
@@ -15,13 +17,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tui.conversation import Conversation
+from tui.keeping import recent, remember
 from tui.sanitise import clean_line
 from tui.seen import Seen, number, words
+from tui.text import steady
 
 Fact = dict[str, Any]
 
 LOG_LINES = 8
-LOG_BYTES = 16_384
+LOG_BYTES = 200_000
+HISTORY = 200
+"""Lines of the history that the prompts bring back."""
+GLANCE = -1
+"""Instead of a lane: a glance at all of them."""
 
 
 class Feed(Protocol):
@@ -35,6 +43,13 @@ class Feed(Protocol):
     def close(self) -> None: ...
 
 
+class Helper(Protocol):
+    """A process of ours that tells facts of its own; `tui.reference.References` is one."""
+
+    def poll(self) -> list[Fact]: ...
+    def close(self) -> None: ...
+
+
 class Session:
     """What a screen shows and may ask for.
 
@@ -44,6 +59,8 @@ class Session:
         conversation: the talk and the samples.
         control: whether this viewer may pause, save and stop the run.
         engine: the engine's process if this viewer's command started it.
+        helper: starts what compares the run with compressors, when there is something to compare.
+        history: a file of what was typed at prompts, a line each.
         clock: seconds, monotonic.
     """
 
@@ -55,14 +72,21 @@ class Session:
         *,
         control: bool,
         engine: "subprocess.Popen[bytes] | None" = None,
+        helper: Callable[[], Helper] | None = None,
+        history: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_dir, self.feed, self.conversation = run_dir, feed, conversation
         self.control, self.engine, self.clock = control, engine, clock
-        self.seen = Seen(run=clean_line(run_dir.name))
+        self.seen = Seen(run=steady(clean_line(run_dir.name)))
         self.fresh: deque[tuple[str, str]] = deque(maxlen=50)
         """Notices (level, sentence) that nobody has shown yet."""
-        self.frozen = False
+        self.frozen = self.all_lanes = False
+        self.history = history
+        conversation.said.extend(recent(history, HISTORY))
+        self._chosen: int | None = None
+        self._start_helper = helper
+        self._helper: Helper | None = None
         self._asked: dict[int, tuple[str, Callable[[Fact], None] | None]] = {}
 
     @property
@@ -89,9 +113,12 @@ class Session:
                 continue
             if fact.get("event") == "notice":
                 self.fresh.append((words(fact, "level"), words(fact, "text")))
+            if fact.get("event") == "reading" and self._chosen not in (None, fact.get("lane")):
+                continue  # of the lane before
             if fact.get("event") in ("start", "hello"):
                 self._meet(fact)
             self.seen.take(fact, now - _age(fact) if fact.get("event") == "saved" else now)
+        self._compare(now)
         self.talk(now)
 
     def talk(self, now: float | None = None) -> None:
@@ -110,6 +137,11 @@ class Session:
             return False
         self._asked[identity] = (verb, then)
         return True
+
+    def remember(self, text: str) -> None:
+        """Keep what was typed, for the prompts to bring back, also next time."""
+        self.conversation.said.append(text)
+        remember(self.history, text)
 
     def feed_talk(self, text: str, masked: bool) -> None:
         """Give words of the conversation to the engine's chat lane; the model's own are masked."""
@@ -130,19 +162,51 @@ class Session:
     def read_lane(self, change: int) -> None:
         """Read along with another lane."""
         lanes = self.seen.lanes or int(number(self.seen.start, "lanes") or 1)
-        self.seen.lane = (self.seen.lane + change) % max(1, lanes)
-        self.seen.passages.clear()
+        self.seen.turn_to((self.seen.lane + change) % max(1, lanes))
+        self.all_lanes, self._chosen = False, self.seen.lane
         self.feed.read_along(self.seen.lane)
+
+    def glance(self) -> None:
+        """All lanes at once, or the one lane again."""
+        self.all_lanes = not self.all_lanes
+        self.feed.read_along(GLANCE if self.all_lanes else self.seen.lane)
+
+    def set_rate(self, share: float) -> None:
+        """Ask for another share of the learning rate's schedule."""
+        self.ask("set", self._told(f"The learning rate is {share:g} times its schedule."), key="rate", value=share)
+
+    def add_source(self, source: str) -> None:
+        """Ask for another source, read after those there are; a file is meant as seen from here."""
+        source = os.path.abspath(source) if os.path.exists(source) else source
+        self.ask("add_source", self._told(f"{clean_line(source)} will be read."), source=source)
+
+    def save_for_talk(self) -> None:
+        """Ask for a checkpoint; the talk says when it is on disk."""
+
+        def saved(reply: Fact) -> None:
+            step = number(reply, "step")
+            good = f"Saved at step {step:,.0f}." if step is not None else "Saved."
+            self.conversation.note(good if reply.get("ok") is True else words(reply, "error") or "It was not saved.")
+
+        self.ask("save", saved)
+
+    def log(self, most: int = 2_000) -> list[str]:
+        """The engine's log and the notices this viewer has heard, safe, a line each."""
+        notices = [f"{level}: {text}" for level, text in self.seen.notices if text]
+        return [*self._log_lines()[-most:], *(["", "told to this viewer:", *notices] if notices else [])]
 
     def log_tail(self) -> list[str]:
         """The last lines of the engine's log, safe; empty if there is none."""
+        return self._log_lines()[-LOG_LINES:]
+
+    def _log_lines(self) -> list[str]:
         try:
             with (self.run_dir / "engine.log").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [clean_line(line) for line in text.splitlines() if line.strip()][-LOG_LINES:]
+        return [steady(clean_line(line)) for line in text.splitlines() if line.strip()]
 
     def resume_command(self) -> str:
         """What to type to go on."""
@@ -152,6 +216,26 @@ class Session:
         """Leave: the run goes on without us."""
         self.conversation.close()
         self.feed.close()
+        if self._helper is not None:
+            self._helper.close()
+
+    def _compare(self, now: float) -> None:
+        """What compressors made of the same bytes, once there are some."""
+        if self._helper is None and self._start_helper is not None and self.seen.step:
+            start, self._start_helper = self._start_helper, None
+            with contextlib.suppress(OSError):  # without it there is no line, and nothing else is missing
+                self._helper = start()
+        for fact in self._helper.poll() if self._helper is not None else ():
+            self.seen.take({"event": "reference", **fact}, now)
+
+    def _told(self, sentence: str) -> Callable[[Fact], None]:
+        """What to do with a reply: the sentence, or why not."""
+
+        def answered(reply: Fact) -> None:
+            refused = words(reply, "error") or "The engine refused."
+            self.fresh.append(("info", sentence) if reply.get("ok") is True else ("warning", refused))
+
+        return answered
 
     def _meet(self, fact: Fact) -> None:
         """A run that was started with learning from chat learns from ours."""

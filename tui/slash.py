@@ -11,12 +11,19 @@ from typing import NamedTuple
 COMMANDS = {
     "help": "what can be typed",
     "temperature": "how daring the replies are: /temperature 0.7",
+    "surprise": "what each character of a text would cost now: /surprise The lobster is",
     "forget": "begin a new conversation",
     "learn": "learn from this conversation: /learn on, /learn off",
+    "save": "write a checkpoint: what was learned is kept",
+    "export": "write what was said to a new file: /export talk.txt",
     "show": "the weights that speak, temperature, learning",
     "clear": "an empty screen",
     "quit": "leave",
 }
+
+
+TEMPERATURES = "A temperature is a number from 0 to 5, like /temperature 0.7"
+WEIGHED = "/surprise needs a text: /surprise The lobster is"
 
 
 class Slash(NamedTuple):

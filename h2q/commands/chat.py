@@ -2,7 +2,8 @@
 
     chat            the newest live run, else the newest saved      chat RUN --attach   that run, only if it is live
 
-With a pipe on either side: the prompt from stdin, nothing but the reply on stdout.
+With a pipe on either side: the prompt from stdin, nothing but the reply on stdout. Exit codes: 0 left, or the reply is
+whole; 1 the talker failed; 2 nothing to talk to, or an empty prompt; 130 a piped reply was interrupted.
 """
 
 import io
@@ -22,8 +23,8 @@ EXAMPLES = (
 
 def parser() -> Parser:
     """The options of `chat`."""
-    found = Parser("chat", "Talk to a run, live or saved.", EXAMPLES)
-    found.add_argument("run", nargs="?", metavar="RUN", help="name or folder of a run, or folder of a checkpoint")
+    found = Parser("chat", "Talk to a run, live or saved. With a pipe: one prompt, one reply, nothing else.", EXAMPLES)
+    found.add_argument("run", nargs="?", metavar="RUN", help="name or folder of a run, or of a checkpoint (newest)")
     found.add_argument("--attach", action="store_true", help="only if it is being trained now")
     found.add_argument("--temperature", type=float, default=0.8, metavar="X", help="how daring the replies are (0.8)")
     return found
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     where = str(run.folder) if run is not None else args.run
     if not alive and not at_terminal(sys.stdin, sys.stdout):
         check(where)
-    from h2q.commands.detached import verb
+    from h2q.commands.detached import kept, verb
     from tui.bridge import Bridge
     from tui.repl import run_repl
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
             banner=f"{run.name if run else where} · {'live' if alive else 'saved'} · /help, ctrl+d leaves",
             temperature=args.temperature,
             bridge=bridge,
-            history=history_file(),
+            history=kept("chat_history"),
         )
     finally:
         if bridge is not None:
@@ -88,13 +89,3 @@ def check(where: str) -> None:
     from h2q.train.voice import config_of, saved_of
 
     config_of(saved_of(where, tell))
-
-
-def history_file() -> Path | None:
-    """Where typed lines are kept; None where the place cannot be made."""
-    from platformdirs import user_state_path
-
-    try:
-        return user_state_path("h2q", ensure_exists=True) / "chat_history"
-    except OSError:
-        return None

@@ -10,18 +10,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from h2q.commands.arguments import Refusal, tell
+from h2q.commands.arguments import Refusal, tell, uncollected
 from h2q.train.board import socket_path
 from h2q.train.order import Order
-from h2q.train.run import Run
+from h2q.train.run import Run, all_runs, find
+from h2q.train.snapshot import parse
+
+if TYPE_CHECKING:
+    from tui.entry import Place
+    from tui.screens.runs import RunLine
+    from tui.session import Session
 
 START_SECONDS = 20.0
 LINGER_SECONDS = 30.0
+LAST_BYTES = 65_536
+"""Enough of the end of a file of facts to hold a step."""
 
 
 def watch_engine(run: Run, order: Order, screen: bool) -> int:
     """Start the engine of a run, then show the screen or return; the exit code."""
+    if screen:
+        with uncollected():  # before the engine loads torch beside us: the first picture comes sooner
+            import tui.entry  # noqa: F401
     process = start_engine(run, order, linger=LINGER_SECONDS if screen else 0.0)
     if not screen:
         code = wait_until_up(run, process)
@@ -34,10 +46,58 @@ def watch_engine(run: Run, order: Order, screen: bool) -> int:
 
 
 def show(run: Run, control: bool, process: "subprocess.Popen[bytes] | None" = None) -> int:
-    """The screen of a run until somebody leaves it; the exit code."""
-    from tui.app import run_monitor
+    """The screen of a run, and of others from there, until somebody leaves it; the exit code."""
+    from tui.app import House
+    from tui.entry import run_monitor, session_of
 
-    return run_monitor(run.folder, engine=process, control=control, talker=verb("talker", str(run.folder)))
+    def enter(name: str) -> "Session":
+        other = find(name)
+        ours = other.name == run.name
+        return session_of(other.folder, place(other, control), process if ours else None)
+
+    house = House(lines_of_runs, enter)
+    return run_monitor(run.folder, place(run, control, process), engine=process, house=house, settings=kept("ui.json"))
+
+
+def place(run: Run, control: bool, process: "subprocess.Popen[bytes] | None" = None) -> "Place":
+    """How to look at a run: live, or told again if nobody trains it."""
+    from tui.entry import Place
+
+    folder, over = str(run.folder), process is None and not run.alive()
+    helper = () if over else verb("reference", folder)
+    return Place(control, verb("talker", folder), helper, over, history=kept("chat_history"))
+
+
+def lines_of_runs() -> "list[RunLine]":
+    """What the list of runs says of each, newest first."""
+    from tui.screens.runs import RunLine
+
+    found = []
+    for run in all_runs():
+        step = last_step(run)
+        figures = (step.get("bytes"), step.get("bpb_mean"))
+        found.append(RunLine(run.name, run.alive(), *figures, time.time() - run.touched()))
+    return found
+
+
+def last_step(run: Run) -> dict[str, Any]:
+    """The newest step fact of a run's file; empty without one."""
+    if not run.metrics.exists():
+        return {}
+    with run.metrics.open("rb") as file:
+        file.seek(max(0, run.offset() - LAST_BYTES))
+        facts = [parse(line) for line in file.read().split(b"\n")]
+    return next((fact for fact in reversed(facts) if fact and fact.get("event") == "step"), {})
+
+
+def kept(name: str) -> Path | None:
+    """A file of the user's own that outlives runs; None where the place cannot be made."""
+    from platformdirs import user_state_path
+
+    try:
+        return user_state_path("h2q", ensure_exists=True) / name
+    except OSError:
+        return None
 
 
 def verb(*words: str) -> list[str]:
@@ -54,6 +114,7 @@ def start_engine(run: Run, order: Order, linger: float) -> "subprocess.Popen[byt
     if pipe is not None and not os.isatty(0):
         take_terminal()
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sources = {"read": order.sources, "held": order.holdouts}
     try:
         return subprocess.Popen(
             verb("engine", str(run.folder), "--linger", str(linger)),
@@ -61,7 +122,7 @@ def start_engine(run: Run, order: Order, linger: float) -> "subprocess.Popen[byt
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={"OMP_WAIT_POLICY": "passive", **os.environ, "H2Q_SOURCES": json.dumps(order.sources)},
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, "H2Q_SOURCES": json.dumps(sources)},
         )
     except OSError as error:
         raise Refusal(f"The engine cannot be started: {error.strerror}.") from None

@@ -19,12 +19,11 @@ from typing import Any
 from h2q.commands.arguments import at_terminal, need_torch, refusals
 from h2q.train.board import Board, socket_path
 from h2q.train.herald import Herald, Sink
+from h2q.train.obey import VERBS
 from h2q.train.order import Order
 from h2q.train.run import Run
 from h2q.train.signals import Signals
 from h2q.train.snapshot import PROTOCOL
-
-VERBS = ("pause", "resume", "save", "stop", "set", "feed")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     order = Order.read(run.document)
     sources = json.loads(os.environ.pop("H2Q_SOURCES", "null"))
     if sources is not None:
-        order = replace(order, sources=tuple(sources))
+        order = replace(order, sources=tuple(sources["read"]), holdouts=tuple(sources["held"]))
     return operate(run, order, [], args.linger)
 
 
@@ -66,7 +65,10 @@ def operate(run: Run, order: Order, sinks: Sequence[Sink], linger: float) -> int
         herald.board = board = Board(socket_path(run.folder), lambda: hello(run, herald), VERBS)
         try:
             need_torch()
+            from checkpoints.format import versions
             from h2q.train.engine import Engine
+
+            run.write({**run.document, "versions": versions()})
 
             return Engine(run, order, herald, board, signals).train(linger)
         except Exception as error:

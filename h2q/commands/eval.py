@@ -89,7 +89,7 @@ def prepare(saved: Any, sources: list[str]) -> tuple[Any, Any]:
 
     try:
         config = run_from_dict(saved.about["config"])
-        trainer = Trainer(config, saved.tensors["state"]["core.last"].shape[0])
+        trainer = Trainer(config, int(saved.documents["lanes"]))
         restore(trainer, saved)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error

@@ -8,11 +8,9 @@ Everything is checked before a folder is made and before torch is imported.
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from h2q.commands.arguments import (
@@ -55,6 +53,9 @@ def parser() -> Parser:
     limit.add_argument("--bytes", type=size, metavar="N", help="stop after the step that reaches N")
     limit.add_argument("--minutes", type=positive, metavar="M", help="of this invocation")
     limit.add_argument("--epochs", type=size, metavar="N", help="readings of the stored sources")
+    found.add_argument(
+        "--holdout", action="append", default=[], metavar="SOURCE", help="score this on the way, never learn it"
+    )
     add_settings(found)
     found.add_argument("--core", metavar="C", help=f"which core: {', '.join(CORES)} (h2q)")
     found.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train (auto)")
@@ -106,6 +107,7 @@ def limits(args: argparse.Namespace) -> Limits:
 
 def begun(args: argparse.Namespace) -> tuple[Run, Order]:
     """A new run: its order, checked, and its folder. Raises what bad input raises."""
+    from stream.apart import check_apart
     from stream.lanes import check_sources
 
     config = gather_config(args)
@@ -115,10 +117,18 @@ def begun(args: argparse.Namespace) -> tuple[Run, Order]:
     if (runs_folder() / name).exists():
         raise taken(name)
     check_sources(args.sources, tell)
+    check_apart(args.sources, args.holdout)
+    for one in args.holdout:
+        check_sources([one], tell)
     config = with_threads(config, processors())
     sources = tuple(absolute(source) for source in args.sources)
-    order = Order(config, sources, limits(args), args.learn == "on", choose_device(args.device))
-    return Run.create(name, order.document() | {"versions": versions()}), order
+    order = Order(config, sources, limits(args), args.learn == "on", choose_device(args.device), held_out(args))
+    return Run.create(name, order.document()), order
+
+
+def held_out(args: argparse.Namespace) -> tuple[str, ...]:
+    """The sources that are only scored, each once."""
+    return tuple(dict.fromkeys(map(absolute, args.holdout)))
 
 
 def resumed(args: argparse.Namespace) -> tuple[Run, Order]:
@@ -126,13 +136,17 @@ def resumed(args: argparse.Namespace) -> tuple[Run, Order]:
     run = find(args.run) if args.run else newest()
     if run is None:
         raise Refusal(f"There is no run to resume in {runs_folder()}.")
+    from stream.apart import check_apart
+
     document = run.document
     order = Order.read(document)
     compare(run, order, args)
+    check_apart(order.sources, order.holdouts)
     order = replace(
         order,
         config=adjusted(order.config, args),
         limits=limits(args) if limits(args).given() else order.limits,
+        learn=order.learn or args.learn == "on",
         device=choose_device(args.device or order.device),
     )
     if run.alive():
@@ -153,8 +167,10 @@ def compare(run: Run, order: Order, args: argparse.Namespace) -> None:
         for name in wanted:
             if wanted[name] != now[name]:
                 raise differs(run, name, now[name], wanted[name])
-    if args.learn is not None and (args.learn == "on") != order.learn:
-        raise differs(run, "learn", "on" if order.learn else "off", args.learn)  # it is a lane, and lanes stay
+    if args.learn == "off" and order.learn:
+        raise differs(run, "learn", "on", "off")  # it is a lane: it may come at any time, and stays
+    if args.holdout and held_out(args) != order.holdouts:
+        raise differs(run, "holdout", " ".join(order.holdouts) or "none", " ".join(held_out(args)))
     sources = tuple(absolute(source) for source in args.sources)
     if sources and sources != order.sources:
         raise differs(run, "sources", " ".join(order.sources) or "the default stream", " ".join(sources))
@@ -203,8 +219,3 @@ def choose_device(asked: str | None) -> str:
     if asked == "cuda":
         raise Refusal("There is no CUDA device here that torch can use; leave --device cuda out.")
     return "cpu"
-
-
-def versions() -> dict[str, str]:
-    """What a run was made with."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}

@@ -1,4 +1,7 @@
-"""`watch`: look at a run, live or over. A viewer never slows the run; read-only unless `--control` is given."""
+"""`watch`: look at a run, live or over. A viewer never slows the run; read-only unless `--control` is given.
+
+watch           the newest live run, else the newest      a run that is over is told again on the screen
+"""
 
 import sys
 import time
@@ -6,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from h2q.commands.arguments import Parser, Refusal, at_terminal, tell
-from h2q.train.run import Run, find
+from h2q.train.run import Run, find, newest, runs_folder
 from h2q.train.snapshot import parse
 
 EXAMPLES = (
-    "watch calm-river              the screen, read-only",
+    "watch                         the newest run: the screen, read-only",
+    "watch calm-river              that run; one that is over is told again",
     "watch calm-river --control    the screen, with pause, save and stop",
     "watch calm-river --ui json    every fact from the first, then as they come",
 )
@@ -19,17 +23,17 @@ LOOK_SECONDS = 0.2
 
 def parser() -> Parser:
     """The options of `watch`."""
-    found = Parser("watch", "Look at a run.", EXAMPLES)
-    found.add_argument("run", metavar="RUN", help="name or folder of a run")
+    found = Parser("watch", "Look at a run, live or over.", EXAMPLES)
+    found.add_argument("run", nargs="?", metavar="RUN", help="name or folder of a run (the newest live one, or newest)")
     found.add_argument("--ui", choices=("auto", "tui", "plain", "json"), default="auto", help="what to show")
-    found.add_argument("--control", action="store_true", help="let this screen pause, save and stop the run")
+    found.add_argument("--control", action="store_true", help="let this screen pause, save and stop a live run")
     return found
 
 
 def main(arguments: Sequence[str]) -> int:
     """Show the run until it ends or we leave; the exit code."""
     args = parser().parse_args(arguments)
-    run = find(args.run)
+    run = chosen(args.run, args.control)
     whole = at_terminal(sys.stdin, sys.stdout, sys.stderr)
     if args.ui == "tui" and not whole:
         raise Refusal("--ui tui needs a terminal on stdin, stdout and stderr; use --ui plain or --ui json.")
@@ -54,6 +58,16 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     tell(f"The engine of {run.name} is gone without an end; go on with: python main.py train --resume --run {run.name}")
     return 1
+
+
+def chosen(text: str | None, control: bool) -> Run:
+    """The run to look at. Raises RunError for an unknown one, Refusal without any or with nothing to control."""
+    run = find(text) if text is not None else newest(alive=True) or newest()
+    if run is None:
+        raise Refusal(f"There is no run to watch in {runs_folder()}; start one with `python main.py train`.")
+    if control and not run.alive():
+        raise Refusal(f"Nobody trains {run.name} now, so there is nothing to control; leave --control out to see it.")
+    return run
 
 
 def facts(run: Run) -> Iterator[dict[str, Any]]:

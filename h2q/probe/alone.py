@@ -19,7 +19,7 @@ from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, objective
 from h2q.train.rates import entries, rules
 from h2q.train.schedule import scales
-from h2q.train.trainer import Progress
+from h2q.train.score import Progress
 from stream.lanes import Batch
 
 

@@ -20,6 +20,10 @@ GZIP_WINDOW = 31
 """zlib's name for its largest window, wrapped as gzip."""
 ORDER = 16
 MOST_MEMORY = 512 << 20
+LITTLE_MEMORY = 256 << 20
+"""PPMd's share where it runs beside something else."""
+DICTIONARY = 1 << 26
+"""That of xz -9: the encoder takes about ten times as much memory."""
 PIECE = 1 << 16
 
 
@@ -58,21 +62,32 @@ class Ppmd:
         return bytes(self._encoder.flush())
 
 
-def compressors(warn: Callable[[str], None]) -> list[Compressor]:
-    """Every compressor there is here; `warn` hears of one that is not."""
-    extreme = 9 | lzma.PRESET_EXTREME
+def compressors(warn: Callable[[str], None], size: int | None = None) -> list[Compressor]:
+    """Every compressor there is here; `warn` hears of one that is not. With `size`, the bytes to come, they take no
+    more memory than those need."""
+    extreme = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary(size)}
     found = [
         Compressor("gzip", {"level": 9}, lambda: zlib.compressobj(9, zlib.DEFLATED, GZIP_WINDOW)),
         Compressor("bzip2", {"level": 9}, lambda: bz2.BZ2Compressor(9)),
-        Compressor("xz", {"level": "9e"}, lambda: lzma.LZMACompressor(preset=extreme)),
+        Compressor("xz", {"level": "9e"}, lambda: lzma.LZMACompressor(filters=[extreme])),
     ]
     try:
         import pyppmd  # noqa: F401 - whether it is here
     except ImportError:
         warn("PPMd is left out: it needs the package pyppmd, which is not installed.")
         return found
-    memory = min(MOST_MEMORY, machine_memory() // 2)
+    memory = min(ppmd_memory(size), machine_memory() // 2)
     return [*found, Compressor("PPMd", {"order": ORDER, "memory": memory}, lambda: Ppmd(ORDER, memory))]
+
+
+def dictionary(size: int | None) -> int:
+    """xz's dictionary: all that `size` bytes can use of that of -9, so that as many bytes come out."""
+    return DICTIONARY if size is None else min(DICTIONARY, 1 << max(16, (size - 1).bit_length()))
+
+
+def ppmd_memory(size: int | None) -> int:
+    """PPMd's memory: text fills 20 to 30 bytes of it with each byte, and a full one begins again from nothing."""
+    return MOST_MEMORY if size is None else min(LITTLE_MEMORY, max(16 << 20, 32 * size))
 
 
 def machine_memory() -> int:

@@ -3,7 +3,7 @@
     trainer --publish(fact)--> mailbox --board thread--> a bounded queue per viewer --> engine.sock
     trainer <--commands()----- inbox  <--board thread--- one JSON line per command <--/
 
-Promises: nothing here ever makes the trainer wait. A newer step or reading replaces the older one still in a queue;
+Promises: nothing here ever makes the trainer wait. A newer step or overview replaces the older one still in a queue;
 steps leave at most ten times a second (metrics.jsonl has them all); a viewer that does not read is dropped. Every line
 gets a reply with its id; a malformed one gets an error, a line over 1 MiB closes the connection. The socket is 0600 and
 other users are turned away. Not here: what commands mean (engine), how viewers draw (tui).
@@ -48,8 +48,8 @@ class Board:
 
     def __init__(self, path: Path, hello: Callable[[], dict[str, Any]], verbs: Iterable[str]):
         self.path, self.hello, self.verbs = path, hello, frozenset(verbs)
-        self.tables: tuple[int | None, dict[str, Any]] | None = None
-        """Descriptor (None: not to be had here) and layout of the recall tables."""
+        self.tables: dict[str, tuple[int | None, dict[str, Any]]] = {}
+        """Descriptor (None: not to be had here) and layout of what is shared: recall, network."""
         self.mailbox: deque[Outgoing] = deque()
         self.replies: deque[tuple[Viewer, bytes]] = deque()
         self.inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -67,12 +67,12 @@ class Board:
 
     # The trainer's side: never waits.
 
-    def publish(self, event: str, line: str) -> None:
-        """Put a line into the mailbox of everybody who asked for this event."""
-        if not any(viewer.wants(event) for viewer in self.viewers):
+    def publish(self, event: str, line: str, lane: int | None = None) -> None:
+        """Put a line into the mailbox of everybody who asked for this event, and reads this lane if it is of one."""
+        if not self.wants(event):
             return
         with self.mutex:
-            post(self.mailbox, Outgoing(event, line.encode()))
+            post(self.mailbox, Outgoing(event, line.encode(), lane=lane))
         if event not in REPLACED:
             self._ring()
 
@@ -95,9 +95,13 @@ class Board:
         return any(viewer.replica for viewer in self.viewers)
 
     @property
-    def lane_wanted(self) -> int | None:
-        """The lane whose text somebody wants to read along."""
-        return next((viewer.reading for viewer in self.viewers if viewer.reading is not None), None)
+    def lanes_wanted(self) -> frozenset[int]:
+        """The lanes whose text somebody wants to read along; -1 is a glance at all of them."""
+        return frozenset(viewer.reading for viewer in self.viewers if viewer.reading is not None)
+
+    def wants(self, event: str) -> bool:
+        """Whether anybody asked for this event."""
+        return any(viewer.wants(event) for viewer in self.viewers)
 
     def close(self) -> None:
         """Send what is queued (half a second at most), hang up, remove the socket."""
@@ -170,7 +174,7 @@ class Board:
         elif verb == "subscribe":
             self._reply(viewer, identity, self._subscribe(viewer, asked))
         elif verb == "tables":
-            self._hand_over(viewer, identity)
+            self._hand_over(viewer, identity, str(asked.get("part", "recall")))
         elif verb in self.verbs:
             self.inbox.put(Command(verb, asked, lambda values: self._answer(viewer, identity, values)))
             self.arrived.set()
@@ -186,11 +190,11 @@ class Board:
         viewer.topics, viewer.replica, viewer.reading = frozenset(topics), bool(asked.get("replica")), reading
         return {}
 
-    def _hand_over(self, viewer: Viewer, identity: Any) -> None:
-        if self.tables is None:
-            self._reply(viewer, identity, {"error": "This run shares no tables."})
+    def _hand_over(self, viewer: Viewer, identity: Any, part: str) -> None:
+        if part not in self.tables:
+            self._reply(viewer, identity, {"error": "This run shares no such tables."})
             return
-        descriptor, layout = self.tables
+        descriptor, layout = self.tables[part]
         viewer.lines.append(Outgoing("reply", answer(identity, {"layout": layout}), descriptor))
 
     def _reply(self, viewer: Viewer, identity: Any, values: dict[str, Any]) -> None:
@@ -209,7 +213,7 @@ class Board:
             viewer.lines.append(Outgoing("reply", data))
         for viewer in self.viewers:
             for item in news:
-                if viewer.wants(item.event):
+                if viewer.wants(item.event, item.lane):
                     post(viewer.lines, item)
             try:
                 viewer.send()

@@ -126,6 +126,10 @@ class TrainConfig:
     """Weight of the core's own code length beside the mixed one in the objective."""
     contribution_steps: int = 200
     """Micro-batches between measurements of what fast weights and levels are worth; 0 for none."""
+    inside_steps: int = 20
+    """Micro-batches between closer looks inside, for the state pane and for `plot`; 0 for none."""
+    holdout_bytes: int = 16_000
+    """Bytes of the texts held out (h2q.train.holdout) that are scored at a time, at most; all of them share it."""
     save_minutes: float = 5.0
     """Time between saves."""
     save_steps: int = 0
@@ -142,6 +146,8 @@ class TrainConfig:
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
         require(self.threads >= 0, "threads must be 0 or more.")
         require(self.contribution_steps >= 0, "contribution_steps must be 0 or more.")
+        require(self.inside_steps >= 0, "inside_steps must be 0 or more.")
+        require(1 <= self.holdout_bytes <= 1 << 24, "holdout_bytes lies between 1 and 16777216.")
         require(self.keep >= 1, "keep must be 1 or more.")
         require(self.save_minutes > 0, "save_minutes must be positive.")
 

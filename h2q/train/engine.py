@@ -3,11 +3,13 @@
     for batch in lanes:   commands (only between steps) -> step -> facts: file, sinks, socket -> save if due
 
 Promises: viewers never slow it or stop it; every way to end saves first (second ctrl+c and SIGKILL apart); a resumed
-run is the run it would have been, facts included. The caller holds the run's lock and has opened the socket.
+run is the run it would have been, facts included. At the end of its sources it serves viewers for a while; a source
+they add, or a conversation it learns, makes it go on. The caller holds the run's lock and has opened the socket.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,22 +17,25 @@ from checkpoints.format import CheckpointError
 from checkpoints.store import newest
 from h2q.threads import settle
 from h2q.train import portrait
-from h2q.train.board import Board, Command
+from h2q.train.adding import Adding
+from h2q.train.board import Board
 from h2q.train.herald import Herald
+from h2q.train.lookout import Lookout
+from h2q.train.obey import obey
 from h2q.train.order import Order
 from h2q.train.replica import Publisher
 from h2q.train.run import Run
 from h2q.train.saving import Saving, restore
+from h2q.train.score import Score
 from h2q.train.signals import Signals
 from h2q.train.snapshot import Replica
 from h2q.train.tally import Tally
-from h2q.train.trainer import Score, Trainer
+from h2q.train.trainer import Trainer
 from h2q.train.warm import warm
 from stream.lanes import Batch, open_lanes
 from stream.prefetch import Prefetch
 
 WAIT_SECONDS = 0.2
-READING_SECONDS = 0.25
 UNSTABLE_STEPS = 20
 
 
@@ -42,8 +47,10 @@ class Engine:
         self.run, self.order, self.herald, self.board, self.signals = run, order, herald, board, signals
         # parts
         self.lanes: Prefetch
+        self.lookout: Lookout
         self.trainer: Trainer
         self.saving = Saving(run, order.config, herald)
+        self.adding = Adding()
         self.publisher = Publisher(run.live, order.config.model)
         # progress
         self.tally = Tally()
@@ -51,7 +58,7 @@ class Engine:
         self.resumed = self.paused = False
         self.learning = order.learn
         self.stopped = ""
-        self.began = self.mark = self.read_at = self.fed_at = time.monotonic()
+        self.began = self.mark = self.fed_at = time.monotonic()
         self.unstable_until = 0
 
     def train(self, linger: float = 0.0) -> int:
@@ -61,16 +68,21 @@ class Engine:
         """
         try:
             self.prepare()
-            reason = self.loop()
-            self.keep()
-            self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
-            self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
-            self.stay(linger)
+            goes_on = True
+            while goes_on:
+                reason = self.loop()
+                self.keep()
+                if not self.signals.reason:  # it wants us gone
+                    self.lookout.at_end(self.trainer, self.tally)
+                self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
+                self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
+                goes_on = self.stay(linger)
         except Exception:
             if self.herald.start:
                 self.herald.tell(portrait.end(self.run, self.trainer, self.tally, "failed", self.resumed))
             raise
         finally:
+            self.adding.give_up()
             self.publisher.close()
             if hasattr(self, "lanes"):
                 self.lanes.close()
@@ -88,9 +100,11 @@ class Engine:
             self.herald.notice("info", "this run has no save yet, so it starts at 0")
         self.run.cut(int(saved.about["metrics_offset"]) if saved else 0)
         self.herald.now("starting", "opening the sources")
+        self.lookout = Lookout(self.order, self.herald, self.board)
         self.cursor = dict(saved.documents["streams"]) if saved else {}
         lanes = open_lanes(
             self.order.sources,
+            added=self.order.added,
             lanes=train.lanes,
             chunk=train.pace,
             epochs=self.order.limits.epochs,
@@ -108,15 +122,33 @@ class Engine:
             except (KeyError, ValueError, RuntimeError) as error:
                 raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
             self.saving.last_step = saved.step
+        if self.order.learn:
+            self.trainer.open_chat()  # a save may be from before it was asked for
         self.herald.tell(portrait.start(self.run, self.order, self.trainer, self.lanes, self.resumed))
         warm(partial(self.herald.notice, "info"), [self.order.config.model], self.order.device)
 
     def make_trainer(self) -> None:
         """The trainer, its recall tables in memory a talker can map."""
-        config = self.order.config
+        config, lanes = self.order.config, self.lanes.count - self.order.learn
         settle(config.train.threads_each)
-        buffer = self.publisher.share_tables(self.lanes.count, self.board)
-        self.trainer = Trainer(config, self.lanes.count, self.order.device, table_buffer=buffer)
+        buffer = self.publisher.share_tables(lanes, self.board)
+        self.trainer = Trainer(config, lanes, self.order.device, table_buffer=buffer)
+        self.publisher.share_network(self.trainer.model, self.board)
+
+    def learn(self, on: bool) -> None:
+        """Learn from the conversation, or no longer. Its lane opens when it is first asked for and stays with the run.
+
+        Raises ValueError with a sentence where the run has ended, RunError or OSError where run.json cannot be written.
+        """
+        if on:
+            self.refuse_if_over()
+        if on and not self.order.learn:
+            self.run.write({**self.run.document, "learn": True})  # before any save that has the lane
+            self.order = replace(self.order, learn=True)
+            self.trainer.open_chat()
+            self.lanes.open_chat()
+        self.learning = on
+        self.herald.start = {**self.herald.start, "learn": on}
 
     # The loop.
 
@@ -131,14 +163,21 @@ class Engine:
             try:
                 batch = self.lanes.next(WAIT_SECONDS)
             except StopIteration:
-                return "finished"
+                if not self.adding.busy:
+                    return "finished"
+                self.board.wait(WAIT_SECONDS)
+                continue
             if batch is not None:
                 self.step(batch)
-            elif self.lanes.finished and not (self.order.learn and self.board.viewers):
-                return "finished"
+            elif self.lanes.finished and not self.expected():
+                return self.over() or "finished"
             else:
                 self.rest()
         return reason
+
+    def expected(self) -> bool:
+        """Whether there may be more to read, though the sources are at their end."""
+        return self.adding.busy or (self.learning and bool(self.board.viewers))
 
     def over(self) -> str:
         """Why to stop now, or an empty word."""
@@ -152,11 +191,17 @@ class Engine:
         }
         return next((reason for reason, is_so in reached.items() if is_so), "")
 
+    def refuse_if_over(self) -> None:
+        """Raises ValueError where the run has reached its limit or was stopped: it learns no more."""
+        if reason := self.over():
+            raise ValueError(f"this run has ended ({reason}) and learns no more: resume it")
+
     def between(self) -> None:
         """What may happen only between two steps."""
         for command in self.board.commands():
-            self.obey(command)
+            obey(self, command)
         self.saving.settle()
+        self.adding.settle(self)
         if self.signals.save or self.saving.due(self.trainer.progress.steps):
             self.signals.save = False
             self.save()
@@ -172,6 +217,8 @@ class Engine:
         self.tally.add(size, bits)
         self.tally.count(score.bytes, score.bits, score.bits_core, score.bits_recall)
         self.tally.chat_bytes += said
+        if said:
+            self.publisher.hurry()
         self.tally.seconds += now - self.mark
         self.mark = self.fed_at = now
         self.judge(score)
@@ -179,10 +226,7 @@ class Engine:
         self.herald.tell(
             portrait.step(self.order, self.trainer, self.lanes, batch, score, self.tally, speed, now - began)
         )
-        lane = self.board.lane_wanted
-        if lane is not None and now - self.read_at >= READING_SECONDS:
-            self.read_at = now
-            self.herald.tell(portrait.reading(batch, score, lane, self.lanes.count))
+        self.lookout.after(self.trainer, self.tally, batch, score, now)
 
     def judge(self, score: Score) -> None:
         """Say when gradients were not finite; calm again after some good steps."""
@@ -230,66 +274,18 @@ class Engine:
             return
         self.herald.tell(Replica(steps, str(self.publisher.path)))
 
-    def stay(self, linger: float) -> None:
-        """Serve viewers after the end: chat goes on with the last weights. Nobody there for `linger` seconds: leave."""
+    def stay(self, linger: float) -> bool:
+        """Serve viewers after the end: chat goes on with the last weights. Nobody there for `linger` seconds: leave.
+
+        True when the run goes on after all: a source was added, or there is a conversation to learn from.
+        """
         left = time.monotonic() + linger
         while linger and not self.signals.reason and not self.stopped and time.monotonic() < left:
             if self.board.viewers:
                 left = time.monotonic() + linger
             self.between()
+            if not self.over() and (self.expected() or not self.lanes.finished):
+                return True
             self.board.wait(WAIT_SECONDS)
         self.saving.finish()
-
-    # Commands.
-
-    def obey(self, command: Command) -> None:
-        """Do what a viewer asks, and answer."""
-        acts: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "pause": self.pause, "resume": self.go_on, "stop": self.stop, "set": self.set, "feed": self.feed,
-        }  # fmt: skip
-        if command.verb == "save":
-            self.save(command.reply)
-            return
-        try:
-            command.reply(acts[command.verb](command.values))
-        except (KeyError, TypeError, ValueError) as error:
-            command.reply({"error": str(error.args[0]) if error.args else "that cannot be done"})
-
-    def pause(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Learn nothing until told to go on."""
-        self.paused = True
-        return {"status": "paused"}
-
-    def go_on(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Learn again."""
-        self.paused = False
-        return {"status": "learning"}
-
-    def stop(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Save and end, with exit code 0."""
-        self.stopped = "stopped"
-        return {"status": "stopped"}
-
-    def set(self, values: dict[str, Any]) -> dict[str, Any]:
-        """learn=on|off, save_minutes=M. Raises ValueError with a sentence for anything else."""
-        key, value = values.get("key"), values.get("value")
-        if key == "learn" and value in ("on", "off"):
-            if not self.order.learn:
-                raise ValueError("learning from chat needs a lane of its own: start a run with --learn on")
-            self.learning = value == "on"
-        elif key == "save_minutes" and isinstance(value, int | float) and value > 0:
-            self.saving.minutes = float(value)
-        else:
-            raise ValueError("set takes learn (on or off) or save_minutes (a positive number)")
-        return {"key": key, "value": value}
-
-    def feed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Give the conversation's lane bytes. Raises ValueError where it has none or learning is off."""
-        text = values.get("text")
-        if not isinstance(text, str):
-            raise ValueError("feed takes a text")
-        if not self.learning:
-            raise ValueError("this run does not learn from chat: start it with --learn on")
-        data = text.encode()
-        self.lanes.feed(data, masked=bool(values.get("masked")))
-        return {"bytes": len(data)}
+        return False

@@ -12,9 +12,7 @@ from typing import Any, Protocol
 
 from h2q.train.board import Board
 from h2q.train.run import Run
-from h2q.train.snapshot import Fact, Notice, Status, line, values
-
-SOCKET_ONLY = ("reading", "replica")
+from h2q.train.snapshot import SOCKET_ONLY, Fact, Notice, Reading, Status, line, values
 
 
 class Sink(Protocol):
@@ -49,7 +47,7 @@ class Herald:
         if fact.event not in SOCKET_ONLY:
             self._record(fact)
         if self.board is not None:
-            self.board.publish(fact.event, line(fact))
+            self.board.publish(fact.event, line(fact), fact.lane if isinstance(fact, Reading) else None)
 
     def notice(self, level: str, text: str) -> None:
         """A sentence for the person."""

@@ -46,6 +46,10 @@ class Order:
     learn: bool = False
     """Learn from the conversation: an extra lane for it."""
     device: str = "cpu"
+    holdouts: tuple[str, ...] = ()
+    """Sources that are scored on the way and never learned, written as `sources` are."""
+    added: tuple[str, ...] = ()
+    """Sources that were added while it went on, in that order."""
 
     def document(self) -> dict[str, Any]:
         """JSON for run.json."""
@@ -53,9 +57,11 @@ class Order:
             "version": VERSION,
             "config": run_to_dict(self.config),
             "sources": [kept(source) for source in self.sources],
+            "added": [kept(source) for source in self.added],
             "limits": vars(self.limits),
             "learn": self.learn,
             "device": self.device,
+            "holdouts": [kept(source) for source in self.holdouts],
         }
 
     @classmethod
@@ -65,9 +71,11 @@ class Order:
             return cls(
                 config=run_from_dict(document["config"]),
                 sources=tuple(document["sources"]),
+                added=tuple(document.get("added", ())),
                 limits=Limits(**document["limits"]),
                 learn=bool(document["learn"]),
                 device=str(document["device"]),
+                holdouts=tuple(document.get("holdouts", ())),
             )
         except KeyError as error:
             raise RunError(f"The run's run.json lacks {error}: it was not written by this version of H2Q.") from None

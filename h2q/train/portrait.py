@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from h2q.train import inside
 from h2q.train.order import Order
 from h2q.train.run import Run
-from h2q.train.snapshot import End, Reading, Start, Step
+from h2q.train.score import Score
+from h2q.train.snapshot import End, Start, Step
 from h2q.train.tally import Tally
-from h2q.train.trainer import Score, Trainer
+from h2q.train.trainer import Trainer
 from stream.lanes import Batch
 from stream.prefetch import Prefetch
 
@@ -76,7 +78,7 @@ def step(
     seconds: float,
 ) -> Step:
     """One micro-batch, as it was scored and learned; `seconds` it took."""
-    facts = trainer.facts()
+    facts = inside.facts(trainer)
     size, bits, _ = weigh(batch, score)
     return Step(
         step=trainer.progress.steps,
@@ -109,21 +111,6 @@ def step(
 def epochs(order: Order) -> int | None:
     """Readings asked for; None where they never end."""
     return order.limits.epochs or (1 if order.sources else None)
-
-
-def reading(batch: Batch, score: Score, lane: int, lanes: int) -> Reading:
-    """What one lane has read and what it cost; the first lane with bytes where that one had none."""
-    found = np.flatnonzero(batch.rows_B == lane)
-    row = int(found[0]) if len(found) else 0
-    size, place = int(batch.lengths_B[row]), batch.places[row]
-    return Reading(
-        lane=int(batch.rows_B[row]),
-        lanes=lanes,
-        source=place.source,
-        fraction=place.fraction,
-        bytes=batch.bytes_BT[row, :size].tobytes().decode("latin-1"),
-        bits=[round(float(bits), 3) for bits in score.surprise_BT[row, :size]],
-    )
 
 
 def end(run: Run, trainer: Trainer, tally: Tally, reason: str, resumed: bool) -> End:

@@ -8,29 +8,26 @@ from h2q.optim.consolidation import Renewal
 from h2q.optim.levels import Entry, Rules
 from h2q.train.config import OptimConfig
 
+GROUPS = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
+"""Roles whose schedule is not the core's."""
+
+
+def base_rates(optim: OptimConfig) -> dict[str, tuple[float, str]]:
+    """(full rate of a width-128 model, schedule) of every role."""
+    named = ("matrix", "bank", "embedding", "ngram", "head", "gain", "scale", "mixer", "gate", "lift")
+    rates = {role: float(getattr(optim, role)) for role in named} | {"alone": optim.mixer}
+    return {role: (rate, GROUPS.get(role, "core")) for role, rate in rates.items()}
+
 
 def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: ContinuumConfig | None = None) -> list[Entry]:
     """Every parameter with its rate and level; each has exactly one. Levels learn as fast as the continuum says."""
     levels = continuum.shares_of_rate if continuum else {}
-    rates = {
-        "matrix": optim.matrix,
-        "bank": optim.bank,
-        "embedding": optim.embedding,
-        "ngram": optim.ngram,
-        "head": optim.head,
-        "gain": optim.gain,
-        "scale": optim.scale,
-        "mixer": optim.mixer,
-        "gate": optim.gate,
-        "lift": optim.lift,
-        "alone": optim.mixer,
-    }
-    groups = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
+    rates = base_rates(optim)
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
-        group = groups.get(role.kind, "core")
-        rate = rates[role.kind] * width_scale * levels.get(period, 1.0)
+        base, group = rates[role.kind]
+        rate = base * width_scale * levels.get(period, 1.0)
         # What no level of the continuum holds steps at every micro-batch.
         found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"

@@ -5,6 +5,9 @@
 What recall says of a micro-batch is heard for all lanes at once; beyond that they share nothing but weights, which
 stand still. So the parts' code lengths, each over the bytes of the whole, and their gradients add up, always in the
 order of the lanes: equal runs on equally many threads give equal bits.
+
+The conversation's lane comes after those of the sources. It may be opened while a run goes on and mostly rests, so its
+state is kept beside theirs: a micro-batch of the sources' lanes alone copies no state.
 """
 
 from collections.abc import Sequence
@@ -12,11 +15,13 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from h2q.state import State, map_tree
+from h2q.state import State, gather, map_tree, scatter
 from h2q.train.objective import Judged
+from stream.lanes import Batch
 
 
 class LaneState(NamedTuple):
@@ -44,6 +49,42 @@ class Study(NamedTuple):
     new: LaneState
     loss: Tensor
     gradient: Sequence[Tensor | None]
+
+
+def whole(state: LaneState, chat: LaneState | None) -> LaneState:
+    """All lanes in one: the sources', and the conversation's last if it has one."""
+    return state if chat is None else map_tree(lambda *x: torch.cat(x), state, chat)
+
+
+def parted(every: LaneState, lanes: int) -> tuple[LaneState, LaneState | None]:
+    """What `whole` joined; the conversation's a copy, for it rests while the others go on."""
+    if len(every.core.last) == lanes:
+        return every, None
+    return map_tree(lambda x: x[:lanes], every), map_tree(lambda x: x[lanes:].clone(), every)
+
+
+def replaced(
+    state: LaneState, chat: LaneState | None, rows: Tensor | None, new: LaneState
+) -> tuple[LaneState, LaneState | None]:
+    """Both with the lanes `rows` moved on; None is all of the sources'."""
+    if rows is None:
+        return new, chat
+    return parted(scatter(whole(state, chat), rows, new), len(state.core.last))
+
+
+def laid(batch: Batch, state: LaneState, chat: LaneState | None, device: torch.device) -> Reading:
+    """The batch on the device, with the state of its lanes."""
+    bytes_BT = torch.from_numpy(batch.bytes_BT).long().to(device)
+    length = bytes_BT.shape[1]
+    lengths = torch.from_numpy(batch.lengths_B).to(device)
+    real = torch.arange(length, device=device) < lengths[:, None]
+    if batch.masked_BT is not None:
+        real &= ~torch.from_numpy(batch.masked_BT).to(device)
+    ragged = None if int(batch.lengths_B.min()) == length else lengths
+    if np.array_equal(batch.rows_B, np.arange(len(state.core.last))):
+        return Reading(bytes_BT, real, ragged, None, state)
+    rows = torch.from_numpy(batch.rows_B).to(device)
+    return Reading(bytes_BT, real, ragged, rows, gather(whole(state, chat), rows))
 
 
 def cut(rows: int, parts: int) -> list[tuple[int, int]]:

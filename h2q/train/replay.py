@@ -40,8 +40,9 @@ class Replay:
         self.config, self.lanes = config, lanes
         size = config.segments if config.share else 0
         self.passages = torch.zeros(size, config.length, dtype=torch.uint8)
-        self.growing = torch.zeros(lanes if size else 0, config.length, dtype=torch.uint8)
-        self.grown = torch.zeros(lanes if size else 0, dtype=torch.long)
+        rows = lanes + 1 if size else 0  # one for a conversation
+        self.growing = torch.zeros(rows, config.length, dtype=torch.uint8)
+        self.grown = torch.zeros(rows, dtype=torch.long)
         self.random = np.random.default_rng(seed)
         self.counters = Counters()
 

@@ -1,8 +1,8 @@
 """What a talker needs of a run that goes on: its weights and one lane's state, and the recall tables as they are.
 
     trainer --copy at a step boundary, at most 1/s and 2% of the time, only while wanted--> live.safetensors --> talker
-    recall tables: one anonymous shared file; its descriptor travels over the socket, the talker maps it read-only
-                   (no such files here: live-recall.bin, a copy every 10 s)
+    recall tables, the network's large ones: anonymous shared files; their descriptors travel over the socket, the
+        talker maps them    (no such files here: live-recall.bin, a copy every 10 s; the others are in the replica)
 
 Promises: a replica appears whole (temp name, rename); nothing is written while nobody listens; a talker can never
 change a table: it maps them privately.
@@ -20,17 +20,20 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from h2q.config import ModelConfig
-from h2q.recall_tables import layout
+from h2q.recall_tables import layout, rings
 from h2q.settings import to_dict
 from h2q.train.board import Board
+from h2q.train.sharing import large, move
 
 EVERY_SECONDS = 1.0
 TABLES_SECONDS = 10.0
 SHARE = 0.02
 """Of the time, for publishing: a large model is shown less often."""
+EAGER_SHARE = 0.2
+"""The same while somebody teaches the run in conversation, who expects it to know at once."""
 
 
 def config_hash(config: ModelConfig) -> str:
@@ -64,9 +67,13 @@ class Publisher:
         self.tables: mmap.mmap | None = None
         self.shared: int | None = None
         """Descriptor of the tables' memory; None where it cannot be handed over."""
+        self.descriptors: list[int] = []
+        """All that were made, to be closed."""
+        self.mapped: frozenset[str] = frozenset()
+        """Names that talkers have without a replica."""
         self.step: int | None = None
         """Step of the last replica."""
-        self._next = self._next_copy = -math.inf
+        self._next = self._soon = self._next_copy = -math.inf
 
     @property
     def tables_path(self) -> Path:
@@ -76,20 +83,36 @@ class Publisher:
     def share_tables(self, lanes: int, board: Board) -> mmap.mmap | None:
         """Memory for the recall tables of so many lanes, which the board hands to talkers; None with recall off."""
         if self.config.recall.enabled:
-            size = layout(self.config.recall, lanes).nbytes
+            size = layout(self.config.recall, rings(lanes)).nbytes
             self.tables, self.shared = shared_memory(size)
-            board.tables = (self.shared, {"bytes": size, "lanes": lanes})
+            self.descriptors += [] if self.shared is None else [self.shared]
+            board.tables["recall"] = (self.shared, {"bytes": size, "lanes": rings(lanes)})
         return self.tables
+
+    def share_network(self, model: nn.Module, board: Board) -> None:
+        """Move a network's large tables to where talkers can map them; replicas are without these from here on."""
+        parts, size = large(model)
+        buffer, descriptor = shared_memory(size) if parts else (None, None)
+        if buffer is not None and descriptor is not None:
+            move(model, parts, buffer)
+            self.descriptors.append(descriptor)
+            self.mapped = frozenset(f"model.{name}" for name in parts)
+            board.tables["network"] = (descriptor, {"bytes": size, "parts": parts})
 
     def due(self, step: int) -> bool:
         """Whether something was learned since the last replica, and it is time."""
         return step != self.step and self.clock() >= self._next
 
+    def hurry(self) -> None:
+        """What was said has just been learned: whoever said it is to hear the weights that know it."""
+        self._next = min(self._next, self._soon)
+
     def write(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Publish the weights as they are now. Raises OSError when the disk will not."""
         began = self.clock()
         beside = self.path.with_name(f".{self.path.name}-{os.getpid()}")
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        told = {name: tensor for name, tensor in tensors.items() if name not in self.mapped}
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in told.items()}
         about = {"format": "pt", "step": str(step), "time": repr(time.time()), "config": config_hash(self.config)}
         try:
             os.close(os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -99,7 +122,7 @@ class Publisher:
             raise OSError(0, str(error)) from error
         beside.replace(self.path)
         self.step, now = step, self.clock()
-        self._next = began + max(EVERY_SECONDS, (now - began) / SHARE)
+        self._next, self._soon = (began + max(EVERY_SECONDS, (now - began) / part) for part in (SHARE, EAGER_SHARE))
         if self.tables is not None and self.shared is None and now >= self._next_copy:
             self.copy_tables(self.tables)
 
@@ -115,9 +138,10 @@ class Publisher:
         """Take back what was published; who speaks with it has a copy."""
         for path in (self.path, self.tables_path):
             path.unlink(missing_ok=True)
-        if self.shared is not None:
-            os.close(self.shared)
-            self.shared = None
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+        self.shared = None
 
 
 def read_replica(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

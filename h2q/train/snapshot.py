@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 SCHEMA = 1
 PROTOCOL = 1
+SOCKET_ONLY = frozenset({"hello", "reply", "reading", "overview", "surprising", "replica"})
+"""Events that belong to viewers alone: in no file, on no standard output."""
 STATUSES = ("starting", "learning", "waiting", "paused", "unstable", "finished", "stopped")
 
 
@@ -152,8 +154,51 @@ class Status(Fact):
 
 
 @dataclass(frozen=True)
+class Inside(Fact):
+    """What the model looks like inside, every `inside_steps` micro-batches."""
+
+    event: ClassVar[str] = "inside"
+    step: int
+    bytes: int
+    """Of the run so far, as in Step."""
+    streams: list[dict[str, Any]]
+    """The residual stream of one lane, at the embedding and after each block: name, energy (half its mean square),
+    share of r, i, j and k in it, phase (the mean angle of its quaternions against the real axis, 0 to pi)."""
+    fast: list[dict[str, Any]]
+    """Fast weights: name and norm (Frobenius, mean over lanes and heads) of every mixer that has any."""
+    weights: list[dict[str, Any]]
+    """Trained weights: name and root mean square of each block's mixer, of each level of the continuum, of the head."""
+    rates: dict[str, float]
+    """Learning rates now, of the roles the design names: matrix, bank, embedding, head, ..."""
+    grads: dict[str, float]
+    """Gradient norm of every level and of the mixers at their last step, before clipping."""
+    recall: dict[str, Any]
+    """occupied: share of the slots that hold something; met: contexts met for the first time so far, by name."""
+    memory: dict[str, float]
+    """Bits a byte that would be lost without the fast weights, or without what the levels learned lately."""
+
+
+@dataclass(frozen=True)
+class Holdout(Fact):
+    """The frozen score of a text that is never learned."""
+
+    event: ClassVar[str] = "holdout"
+    step: int
+    bytes: int
+    """Of the run so far, as in Step."""
+    source: str
+    size: int
+    """Bytes of the text that were scored."""
+    bpb: float
+    bpb_core: float
+    bpb_recall: float | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Reading(Fact):
-    """The text one lane has just read and what each byte cost; on the socket only."""
+    """What one lane has read since it was told last (its end, where that is much), and what each byte cost; on the
+    socket only."""
 
     event: ClassVar[str] = "reading"
     lane: int
@@ -163,6 +208,26 @@ class Reading(Fact):
     bytes: str
     """The raw bytes, one character each (latin-1)."""
     bits: list[float]
+    gap: bool = False
+    """Something between the last telling and this one was left out."""
+
+
+@dataclass(frozen=True)
+class Overview(Fact):
+    """The newest bytes of every lane; on the socket only."""
+
+    event: ClassVar[str] = "overview"
+    lanes: list[dict[str, Any]]
+    """lane, source, fraction, bytes, bits: as in Reading."""
+
+
+@dataclass(frozen=True)
+class Surprising(Fact):
+    """The passages that cost most of what all lanes have read since the last telling; on the socket only."""
+
+    event: ClassVar[str] = "surprising"
+    passages: list[dict[str, Any]]
+    """bits (of `bytes` alone), lane, source, before, bytes, after (latin-1)."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The talker: a small process that speaks with a run's weights, so that talking costs the run no step.
 
     stdin   {"verb": "say", "text", "temperature", "top_p", "bytes"} | sample | surprise | stop | forget   one a line
-    stdout  {"event": "ready"} | text (whole characters) | surprise (bits) | done | error | notice         one a line
+    stdout  {"event": "ready"} | prompt | text (whole characters) | surprise (bits) | done | error | notice
 
 Promises: a reply keeps the weights it began with, newer ones are taken between replies; every event tells their step
 and age; requests are answered in order, each with one `done`, `surprise` or `error`; `stop` ends the running one. The
-end of stdin ends it.
+end of stdin ends it. A byte that is no UTF-8 comes and goes as its surrogate escape.
 """
 
 import json
@@ -17,11 +17,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from h2q.chat import Conversation
-from h2q.generate import Characters, generate
+from h2q.generate import Characters, Mind, generate
 from h2q.train.snapshot import parse
 from h2q.train.voice import Voice
 
 MOST_BYTES = 100_000
+PROMPT_BYTES = 60
+"""Of what a sample goes on from, for eyes."""
 PORTION_SECONDS = 0.05
 """Text leaves at most this often: first character at once, then in small portions."""
 
@@ -33,6 +35,7 @@ class Talker:
         self.voice, self.out = voice, out
         self.conversation = Conversation(seed)
         self.stopping = threading.Event()
+        self.conversation.stopped = self.stopping.is_set
         self.waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def serve(self, requests: Iterable[str]) -> int:
@@ -55,7 +58,7 @@ class Talker:
         """One request, to its `done` or `error`."""
         try:
             self.voice.refresh()
-            verb, text = request.get("verb"), str(request.get("text", "")).encode()
+            verb, text = request.get("verb"), str(request.get("text", "")).encode("utf-8", "surrogateescape")
             if verb == "surprise":
                 self.tell(
                     "surprise", bits=[round(bit, 3) for bit in self.conversation.surprise(self.voice.speaker, text)]
@@ -80,6 +83,8 @@ class Talker:
     def _sample(self, request: dict[str, Any], text: bytes) -> Iterator[int]:
         """Text of its own: after the prompt, or going on with what its lane has just read."""
         speaker, mind = self.voice.speaker, self.voice.speaker.zeros() if text else self.voice.lane
+        if before := (text or just_read(mind))[-PROMPT_BYTES:]:
+            self.tell("prompt", text=before.decode("utf-8", "ignore"))
         _, mind = speaker.read(mind, text)
         count, temperature, top_p = chances(request, 240)
         for byte, _ in generate(speaker, mind, count, self.conversation.generator, temperature, top_p):
@@ -112,6 +117,11 @@ class Talker:
                 self.waiting.put(request)
         self.stopping.set()
         self.waiting.put(None)
+
+
+def just_read(mind: Mind) -> bytes:
+    """The end of what a lane has read, as far as recall's window knows it; nothing with recall off."""
+    return bytes(mind.contexts.window_BW[0].tolist()).lstrip(b"\0") if mind.contexts else b""
 
 
 def chances(request: dict[str, Any], count: int) -> tuple[int, float, float]:

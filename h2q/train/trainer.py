@@ -8,11 +8,10 @@ what resumes. It knows nothing of files, sockets or time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,40 +20,18 @@ from h2q.model import H2Q, Watch
 from h2q.optim.levels import Levels
 from h2q.recall_follow import Heard, follow, look, share
 from h2q.recall_mixer import RecallMixer
-from h2q.recall_tables import RecallTables
-from h2q.state import detach, flatten, gather, scatter, unflatten
+from h2q.recall_tables import RecallTables, rings
+from h2q.state import detach, flatten, gather, unflatten
 from h2q.threads import beside, here, together
 from h2q.train.config import RunConfig
 from h2q.train.contribution import Contribution
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
-from h2q.train.reading import LaneState, Reading, Study, cut, joined, narrow, summed
+from h2q.train.reading import LaneState, Reading, Study, cut, joined, laid, narrow, parted, replaced, summed, whole
 from h2q.train.replay import Replay
 from h2q.train.schedule import scales
+from h2q.train.score import Progress, Score
 from stream.lanes import Batch
-
-
-class Score(NamedTuple):
-    """One micro-batch's code length, summed over the bytes that count (read for the first time, not the chat's)."""
-
-    bytes: int
-    bits: float
-    bits_core: float
-    bits_recall: float | None
-    surprise_BT: np.ndarray[Any, np.dtype[np.float32]]
-    skipped: bool
-
-
-@dataclass
-class Progress:
-    """Counters that resume."""
-
-    steps: int = 0
-    bytes: int = 0
-    bits: float = 0.0
-    bits_core: float = 0.0
-    bits_recall: float = 0.0
-    skipped: int = 0
 
 
 class Trainer:
@@ -71,7 +48,7 @@ class Trainer:
         self.tables: RecallTables | None = None
         self.mixer: RecallMixer | None = None
         if config.model.recall.enabled:
-            self.tables = recall.allocate(config.model.recall, lanes, table_buffer)
+            self.tables = recall.allocate(config.model.recall, rings(lanes), table_buffer)
             self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
             parameters += entries(self.mixer, optim, "mixer.")
         self.levels = Levels(parameters, rules(optim, config.model.continuum))
@@ -79,10 +56,12 @@ class Trainer:
         self.contribution = Contribution(self.model, self.levels)
         self.replay = Replay(config.train.replay, lanes, config.train.seed)
         self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
+        self.chat: LaneState | None = None
         # progress
         self.progress = Progress()
         # seen last
-        self.energy: list[tuple[float, ...]] = []
+        self.streams: list[Tensor] = []
+        """One lane's residual stream (T, D), before the first block and after each."""
         self.hits: dict[str, float] = {}
         self.axiom: Tensor | None = None
 
@@ -105,24 +84,13 @@ class Trainer:
 
     def read(self, batch: Batch) -> Reading:
         """The batch on the device, with the state of its lanes."""
-        bytes_BT = torch.from_numpy(batch.bytes_BT).long().to(self.device)
-        length = bytes_BT.shape[1]
-        lengths = torch.from_numpy(batch.lengths_B).to(self.device)
-        real = torch.arange(length, device=self.device) < lengths[:, None]
-        if batch.masked_BT is not None:
-            real &= ~torch.from_numpy(batch.masked_BT).to(self.device)
-        rows = None
-        if len(batch.rows_B) != self.lanes or (batch.rows_B != np.arange(self.lanes)).any():
-            rows = torch.from_numpy(batch.rows_B).to(self.device)
-        state = self.state if rows is None else gather(self.state, rows)
-        ragged = None if int(batch.lengths_B.min()) == length else lengths
-        return Reading(bytes_BT, real, ragged, rows, state)
+        return laid(batch, self.state, self.chat, self.device)
 
     def study(self, reading: Reading) -> list[Study]:
         """Score every part of the micro-batch and say which way is down, side by side. No weight has learned yet."""
         real = int(reading.real_BT.sum())
         weights = [weight for weight in self.weights if real]
-        self.energy, self.axiom = [], None
+        self.streams, self.axiom = [], None
         heard = (beside if self.config.train.threads > 1 else here)(partial(self.hear, reading, follow))
 
         def one(start: int, stop: int) -> Study:
@@ -159,9 +127,8 @@ class Trainer:
         return Judged(scored.bits_BT, own, scored.bits_recall_BT, (found, scored)), LaneState(core, after)
 
     def watch(self, stream: Tensor) -> None:
-        """Energy of one lane's residual stream and the share of each component (h2q.md 5)."""
-        parts = stream[0].detach().view(stream.shape[1], 4, -1).square().mean((0, 2))
-        self.energy.append(tuple((parts / 2).tolist()))
+        """Keep what one lane's residual stream looks like here."""
+        self.streams.append(stream[0].detach().clone())
 
     def penalty(self) -> Tensor | None:
         """The axiom's share of the objective."""
@@ -197,11 +164,15 @@ class Trainer:
             self.model.note(part.bytes_BT, part.state.core, part.real_BT)
         if self.tables:
             self.hits = studies[0].judged.trace[0].hits  # of all parts: they were heard together
+            real = sum(int(study.part.real_BT.sum()) for study in studies)
+            for name, known in self.hits.items():
+                self.progress.met[name] = self.progress.met.get(name, 0) + round((1.0 - known) * real)
         return True
 
     def scale(self) -> dict[str, float]:
-        """The schedule's share of the full rate at this step."""
-        return scales(self.config.train.optim, self.progress.steps)
+        """The share of the full rate at this step: the schedule's, times what the run was told on the way."""
+        shares = scales(self.config.train.optim, self.progress.steps)
+        return {group: share * self.progress.rate for group, share in shares.items()}
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
         """The charge of a skipped micro-batch, and the network state it started from (the last byte was still read)."""
@@ -212,7 +183,13 @@ class Trainer:
 
     def carry(self, reading: Reading, new: LaneState) -> None:
         """Put the lanes back; `new` has no graph."""
-        self.state = new if reading.rows is None else scatter(self.state, reading.rows, new)
+        self.state, self.chat = replaced(self.state, self.chat, reading.rows, new)
+
+    def open_chat(self) -> None:
+        """Give the conversation a lane, the last one; recall has had room for it all along."""
+        if self.chat is None:
+            contexts = recall.zeros(1)._replace(lane_B=torch.tensor([self.lanes])) if self.tables else ()
+            self.chat = LaneState(self.model.zeros(1), contexts)
 
     def count(self, batch: Batch, reading: Reading, judged: Judged, skipped: bool) -> Score:
         """Sums over first-read bytes that are not the chat's, added to the run's."""
@@ -228,39 +205,8 @@ class Trainer:
         recall_bits = None if judged.recall is None else total(judged.recall)
         surprise = judged.mixed.detach().float().cpu().numpy()
         score = Score(int(counted.sum()), total(judged.mixed), total(judged.core), recall_bits, surprise, skipped)
-        self.progress.bytes += score.bytes
-        self.progress.bits += score.bits
-        self.progress.bits_core += score.bits_core
-        self.progress.bits_recall += score.bits_recall or 0.0
+        self.progress.add(score)
         return score
-
-    def facts(self) -> dict[str, Any]:
-        """What a step's published fact says of the inside; numbers and plain words only."""
-        optim = self.config.train.optim
-        first, last = sum(self.energy[0]), sum(self.energy[-1])
-        return {
-            "lr": optim.matrix * self.scale()["core"],
-            "grad_norm": self.levels.levels[0].norm,
-            "energy": last,
-            "energy_drift": last / first if first else 0.0,
-            "energy_share": [part / last if last else 0.0 for part in self.energy[-1]],
-            "skipped": self.progress.skipped,
-            "hits": self.hits,
-            "memory": dict(self.contribution.found),
-            "replayed": self.replay.counters.bytes,
-            "axiom": None if self.axiom is None else float(self.axiom),
-            "levels": [
-                {
-                    "name": level.name,
-                    "period": level.period,
-                    "updates": level.steps,
-                    "to_next": level.period - level.waiting,
-                    "delta": level.delta,
-                }
-                for level in self.levels.levels
-                if level.group == "core"
-            ],
-        }
 
     def replica(self, lane: int = 0) -> dict[str, Tensor]:
         """Weights and one lane's state, by name: what a talker needs beside the tables."""
@@ -275,14 +221,14 @@ class Trainer:
         files = {
             "model": dict(self.model.state_dict()),
             "optimizer": self.levels.tensors() | self.contribution.tensors() | self.replay.tensors(),
-            "state": flatten(self.state),
+            "state": flatten(whole(self.state, self.chat)),
         }
         if self.tables and self.mixer:
             files["model"] |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
             files["recall"] = self.tables.tensors()
         counters = {part: getattr(self, part).document() for part in ("contribution", "replay")}
         counters["levels"] = self.levels.counters()
-        return files, {"progress": asdict(self.progress), **counters}
+        return files, {"lanes": self.lanes, "progress": asdict(self.progress), **counters}
 
     def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises KeyError, ValueError or RuntimeError if it does not fit."""
@@ -296,5 +242,9 @@ class Trainer:
         self.levels.load(files["optimizer"], documents["levels"])
         self.contribution.load(files["optimizer"], documents["contribution"])
         self.replay.load(files["optimizer"], documents["replay"])
-        self.state = unflatten(self.state, dict(files["state"]))
+        saved = dict(files["state"])
+        self.chat = None
+        if len(saved["core.last"]) > self.lanes:
+            self.open_chat()
+        self.state, self.chat = parted(unflatten(whole(self.state, self.chat), saved), self.lanes)
         self.progress = Progress(**documents["progress"])

@@ -1,6 +1,6 @@
 """One connection to the engine's socket: what it asked for, what it is owed, how its lines are cut and sent.
 
-Promises: never blocks; an unsent older step or reading makes room for its successor, other lines wait in a queue that
+Promises: never blocks; an unsent older step or overview makes room for its successor, other lines wait in a queue that
 is bounded: who does not read is Gone. A descriptor travels with the first bytes of its line. Torch-free; part of board.
 """
 
@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 LINE_LIMIT = 1 << 20
 QUEUE_LIMIT = 256
-REPLACED = ("step", "reading")
+REPLACED = ("step", "overview")
+READ = ("reading", "overview")
+"""Events one gets by reading along, whatever the topics."""
 
 
 class Gone(Exception):
@@ -31,10 +33,12 @@ class Outgoing(NamedTuple):
     event: str
     data: bytes
     descriptor: int | None = None
+    lane: int | None = None
+    """Whose text it is: for those who read that lane."""
 
 
 def post(lines: deque[Outgoing], item: Outgoing) -> None:
-    """Append a line; an unsent older step or reading makes room for its successor."""
+    """Append a line; an unsent older step or overview makes room for its successor."""
     if item.event in REPLACED:
         for older in lines:
             if older.event == item.event:
@@ -56,8 +60,11 @@ class Viewer:
     begun: bytes = b""
     """The rest of a line that is partly sent; it may no longer be replaced."""
 
-    def wants(self, event: str) -> bool:
-        return event in self.topics or "*" in self.topics or (event == "reading" and self.reading is not None)
+    def wants(self, event: str, lane: int | None = None) -> bool:
+        """Whether this viewer asked for such an event (of this lane)."""
+        if event in READ:
+            return self.reading is not None and (lane is None or lane == self.reading)
+        return event in self.topics or "*" in self.topics
 
     def hear(self) -> list[bytes]:
         """Whole lines that have arrived. Raises Gone at the end of the connection or for a line over 1 MiB."""

@@ -4,6 +4,7 @@
     saved:  checkpoints/step-NNNNNNNNN/                                -> Voice, always the same
 
 Promises: nothing of the run is written; the network is materialised (one ordinary matrix a map), the same function.
+A reply keeps the weights it began with; tables that are mapped, not copied, are those of the moment.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from h2q.train.board import socket_path
 from h2q.train.order import Order
 from h2q.train.replica import map_private, read_replica
 from h2q.train.run import Run, RunError, find
+from h2q.train.sharing import put, views
 
 PATIENCE_SECONDS = 60.0
 
@@ -39,6 +41,8 @@ class Voice:
     def __init__(self, config: ModelConfig, tables: RecallTables | None):
         self.config, self.tables = config, tables
         self.skeleton = H2Q(config).requires_grad_(False)
+        self.mapped: dict[str, Tensor] = {}
+        """Large tables of the network that need no copying."""
         self.mixer = RecallMixer(config.recall, config.width).requires_grad_(False) if tables else None
         self.speaker: Speaker
         self.lane: Mind
@@ -54,10 +58,14 @@ class Voice:
 
     def take(self, weights: Mapping[str, Tensor], mixer: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         """Speak with these weights from now on; state holds lanes, the first is ours."""
-        self.skeleton.load_state_dict(dict(weights))
+        missing, unexpected = self.skeleton.load_state_dict(dict(weights), strict=False)
+        if unexpected or set(missing) != set(self.mapped):
+            raise KeyError(f"weights that do not fit: {[*missing, *unexpected][:3]}")
         if self.mixer is not None:
             self.mixer.load_state_dict(dict(mixer))
-        self.speaker = Speaker(materialise(self.skeleton), self.mixer, self.tables)
+        network = materialise(self.skeleton, apart=frozenset(self.mapped))
+        put(network, self.mapped)
+        self.speaker = Speaker(network, self.mixer, self.tables)
         self.lane = unflatten(self.speaker.zeros(), {name: tensor[:1] for name, tensor in state.items()})
 
 
@@ -74,8 +82,7 @@ class SavedVoice(Voice):
         tables = None
         try:
             if config.recall.enabled:
-                lanes = saved.tensors["state"]["contexts.lane_B"].shape[0]
-                tables = allocate(config.recall, lanes)
+                tables = allocate(config.recall, len(saved.tensors["recall"]["heads"]))
                 tables.load(saved.tensors["recall"])
             super().__init__(config, tables)
             model = saved.tensors["model"]
@@ -97,10 +104,16 @@ class LiveVoice(Voice):
         config = Order.read(run.document).config.model
         super().__init__(config, self._tables(config))
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self._load():
+        while not self._begins():
             if time.monotonic() > deadline or not run.alive():
                 raise RunError(f"Run {run.name} published no weights within {PATIENCE_SECONDS:.0f} s.")
             time.sleep(0.05)
+
+    def _begins(self) -> bool:
+        """Whether the engine's first weights are here; what an engine before it left behind is not."""
+        with contextlib.suppress(ValueError, KeyError, RuntimeError):
+            return self._load()
+        return False
 
     def refresh(self) -> None:
         """Take what the engine published last."""
@@ -115,6 +128,9 @@ class LiveVoice(Voice):
         if written != self.written:
             if self.copied:
                 self.tables = self._copy(self.config)
+            if not self.mapped:  # only now: once there are weights the engine has put its tables in place
+                self.mapped = self._network()
+                put(self.skeleton, self.mapped)
             tensors, about = read_replica(self.run.live)
             self.take(part(tensors, "model."), part(tensors, "mixer."), part(tensors, "state."))
             self.step, self.time, self.written = int(about["step"]), float(about["time"]), written
@@ -137,6 +153,15 @@ class LiveVoice(Voice):
                 return self._copy(config)
             time.sleep(0.05)
         raise RunError(f"Run {self.run.name} shares no tables within {PATIENCE_SECONDS:.0f} s.")
+
+    def _network(self) -> dict[str, Tensor]:
+        """The network's large tables, mapped; nothing where the replicas hold them."""
+        reply, descriptor = ask(self.socket, {"verb": "tables", "part": "network"})
+        if descriptor is None:
+            return {}
+        buffer = map_private(descriptor, int(reply["layout"]["bytes"]))
+        os.close(descriptor)
+        return views(reply["layout"]["parts"], buffer)
 
     @property
     def _copy_path(self) -> Path:

@@ -102,6 +102,8 @@ class FakeEngine:
                 viewer, _ = self._server.accept()
             except OSError:
                 return
+            if self._viewer is not None:
+                self._viewer.close()
             self._viewer = viewer
             hello = {"event": "hello", "protocol": 1, "run": self.run_dir.name, "pid": 1, "step": 0}
             hello |= {"status": self.status, "start": start(self.run_dir)}

@@ -10,7 +10,8 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from tests.tui.engine import Fact, FakeEngine
-from tui.app import MonitorApp, session_of
+from tui.app import MonitorApp
+from tui.entry import Place, session_of
 
 
 @asynccontextmanager
@@ -18,7 +19,7 @@ async def watching(
     run_dir: Path, size: tuple[int, int] = (120, 40), *, control: bool = True, talker: Sequence[str] = ()
 ) -> AsyncIterator[Pilot[Any]]:
     """The monitor of a run, without a terminal."""
-    session = session_of(run_dir, control=control, talker=talker)
+    session = session_of(run_dir, Place(control, talker))
     try:
         async with MonitorApp(session).run_test(size=size, notifications=True) as pilot:
             yield pilot
@@ -37,7 +38,7 @@ def text(app: App[Any]) -> str:
     return "\n".join(rows(app))
 
 
-async def sees(pilot: Pilot[Any], *wanted: str, seconds: float = 8.0) -> str:
+async def sees(pilot: Pilot[Any], *wanted: str, seconds: float = 20.0) -> str:
     """Wait until every wanted text is on the screen; the screen. Fails with the screen after the deadline."""
     loop_clock = pilot.app._loop.time if pilot.app._loop is not None else None
     assert loop_clock is not None

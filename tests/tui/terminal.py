@@ -17,13 +17,18 @@ class Terminal:
     """A Python program on a terminal of its own, started at once."""
 
     def __init__(
-        self, program: str, *arguments: str, size: tuple[int, int] = (120, 40), term: str = "xterm-256color"
+        self,
+        program: str,
+        *arguments: str,
+        size: tuple[int, int] = (120, 40),
+        term: str = "xterm-256color",
+        no_color: bool = False,
     ) -> None:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             wrong = ("COLUMNS", "LINES", "NO_COLOR")  # they would win over the terminal's own answer
             environment = {name: value for name, value in os.environ.items() if name not in wrong}
-            environment |= {"TERM": term, "COLORTERM": "truecolor"}
+            environment |= {"TERM": term, "COLORTERM": "truecolor"} | ({"NO_COLOR": "1"} if no_color else {})
             os.execve(sys.executable, [sys.executable, "-c", program, *arguments], environment)
         self.resize(*size)
         self.before = self.settings()
@@ -38,8 +43,11 @@ class Terminal:
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, keys: bytes) -> None:
-        """Type."""
-        os.write(self.terminal, keys)
+        """Type or paste; what is printed meanwhile is taken."""
+        for i in range(0, len(keys), 2048):
+            os.write(self.terminal, keys[i : i + 2048])
+            while len(keys) > 2048 and self.read(0) > 0:
+                pass
 
     def read(self, seconds: float) -> int:
         """Take what is printed within so much time, once; bytes taken, 0 for nothing, -1 at the end."""
@@ -60,6 +68,11 @@ class Terminal:
             assert time.monotonic() < deadline, f"{wanted!r} never came after {self.seen[-2000:]!r}"
             assert self.read(0.1) >= 0, f"it ended before {wanted!r}: {self.seen[-2000:]!r}"
         self.seen = self.seen.partition(wanted)[2]
+
+    def settle(self) -> None:
+        """Take what is printed until nothing more comes for a moment."""
+        while self.read(0.25) > 0:
+            pass
 
     def end(self, number: int | None = None, seconds: float = 20.0) -> int:
         """Wait for the end, after a signal if one is given; the exit code. What was printed is in `seen`."""

@@ -13,7 +13,7 @@ from tests.tui.glass import sees, tell, text, watching
 from tests.tui.talker import __name__ as TALKER
 from tui.bridge import TOPICS
 from tui.sanitise import FORBIDDEN
-from tui.widgets.talk import PASTED, Prompt
+from tui.widgets.prompt import PASTED, Prompt
 
 HOSTILE = "\x1b]52;c;aGk=\x07\x9b2J\u202e\u2066\u200b[/x][red]\x00\x7f\ud800"
 SHOWN = "␛]52;c;aGk=␇"
@@ -36,7 +36,27 @@ async def test_every_string_of_a_run_is_only_shown(tmp_path: Path) -> None:
             data = HOSTILE.encode("utf-8", "replace") + bytes(range(256))
             notice = {"event": "notice", "level": "warning", "text": HOSTILE}
             await tell(pilot, engine, reading(data, source=HOSTILE), notice)
+            passage = {"bits": 40.0, "lane": 1, "source": HOSTILE, "before": "a", "bytes": HOSTILE, "after": "\xff"}
+            about = {"bytes": 9, "source": HOSTILE, "bpb": 2.0, "xz": 2.0}
+            named = [{"name": HOSTILE, "norm": 1.0, "energy": 1.0, "phase": 1.0, "share": [1, 0, 0, 0]}]
+            inside = {"event": "inside", "bytes": 9, "streams": named, "fast": named, "weights": named}
+            inside |= {
+                "memory": {HOSTILE: 1.0},
+                "recall": {"met": {HOSTILE: 2}},
+                "rates": {HOSTILE: 1},
+                "grads": {HOSTILE: 1},
+            }
+            await tell(pilot, engine, {"event": "surprising", "passages": [passage]}, inside)
+            await tell(pilot, engine, {"event": "holdout", **about}, {"event": "reference", **about})
             await sees(pilot, "4 reading · lane 7/24 · x][red]␀␡", "it writes")
+            for _ in range(13):
+                await pilot.press("v")
+                assert not controls(pilot)
+            await pilot.press("3", "m")
+            assert not controls(pilot)
+            await pilot.press("m", "comma", "escape", "L")
+            assert not controls(pilot)
+            await pilot.press("escape")
             await tell(pilot, engine, {"event": "status", "status": HOSTILE, "text": HOSTILE})
             seen = await sees(pilot, f"● {SHOWN}")
             assert not controls(pilot), seen
@@ -72,6 +92,11 @@ FACTS: dict[str, dict[str, Any]] = {
     "notice": {"event": "notice", "level": "info", "text": ""},
     "status": {"event": "status", "status": "learning", "text": ""},
     "hello": {"event": "hello", "run": "", "status": "", "start": {}, "step": 0},
+    "inside": {"event": "inside", "bytes": 1, "streams": [], "fast": [], "weights": [], "memory": {}, "recall": {}},
+    "holdout": {"event": "holdout", "bytes": 1, "source": "", "bpb": 1.0},
+    "reference": {"event": "reference", "bytes": 1, "xz": 1.0, "ppmd": 1.0},
+    "surprising": {"event": "surprising", "passages": []},
+    "overview": {"event": "overview", "lanes": []},
     "unheard of": {"event": "unheard of"},
 }
 
@@ -81,10 +106,10 @@ async def test_what_is_pasted_into_the_prompt_is_made_safe(tmp_path: Path) -> No
         await pilot.press("t")
         prompt = pilot.app.screen.query_one(Prompt)
         prompt.post_message(Paste("\x1b[31m[/x] pasted\ttext"))
-        await sees(pilot, "␛[31m[/x] pasted text")
+        await sees(pilot, "␛[31m[/x] pasted    text")
         prompt.post_message(Paste("y" * 1_000_000))
         await sees(pilot, "The text was cut to 4,000 characters.")
-        assert len(prompt.value) == PASTED
+        assert len(prompt.text) == PASTED
 
 
 def test_the_tests_cover_every_fact_of_the_protocol() -> None:

@@ -14,7 +14,7 @@ from tests.tui.talker import __name__ as TALKER
 from tui.screens.leave import LeaveScreen
 from tui.screens.talk import TalkScreen
 from tui.widgets.panels import shape_of
-from tui.widgets.talk import Prompt
+from tui.widgets.prompt import Prompt
 
 SMALL, HUGE = (80, 24), (200, 60)
 ARGV = [sys.executable, "-m", TALKER]
@@ -38,7 +38,7 @@ async def asked(pilot: Pilot[Any], engine: FakeEngine, verb: str) -> Fact:
 
 async def says(pilot: Pilot[Any], line: str) -> None:
     """Leave a line in the prompt and press enter."""
-    pilot.app.screen.query_one(Prompt).value = line
+    pilot.app.screen.query_one(Prompt).put(line)
     await pilot.press("enter")
 
 
@@ -61,7 +61,7 @@ async def test_the_wide_screen_has_every_pane_and_every_figure(engine: FakeEngin
         await tell(pilot, engine, *[step(number) for number in range(700, 775)], reading())
         await tell(pilot, engine, {"event": "saved", "step": 770, "path": "", "seconds": 0.1})
         seen = await sees(pilot, "774", "Homarus gammarus", "just now")
-        for pane in ("1 bits per byte", "2 now", "3 levels", "4 reading · lane 7/24 · wikitext2-valid.txt · 61%"):
+        for pane in ("1 bits per byte", "2 now", "3 state", "4 reading · lane 7/24 · wikitext2-valid.txt · 61%"):
             assert pane in seen
         for pane in ("surprising lately", "5 it writes", "6 talk"):
             assert pane in seen
@@ -90,9 +90,9 @@ async def test_the_small_screen_shows_one_more_pane_by_its_key(engine: FakeEngin
     async with watching(engine.run_dir, SMALL) as pilot:
         await tell(pilot, engine, step(1), reading())
         seen = await sees(pilot, "1 bits per byte", "2 now", "5 it writes", "q leave")
-        assert "3 levels" not in seen
+        assert "3 state" not in seen
         await pilot.press("3")
-        assert "5 it writes" not in await sees(pilot, "3 levels", "mid")
+        assert "5 it writes" not in await sees(pilot, "3 state", "mid")
         await pilot.press("4")
         await sees(pilot, "4 reading", "European lobster")
         await pilot.press("6")
@@ -110,7 +110,7 @@ async def test_a_tiny_screen_shows_one_pane_and_a_hopeless_one_a_sentence(engine
         await pilot.resize_terminal(30, 8)
         assert "now" not in await sees(pilot, "● learning · 4.", "40 x 10, please")
         await pilot.resize_terminal(*HUGE)
-        await sees(pilot, "1 bits per byte", "2 now", "3 levels", "6 talk")
+        await sees(pilot, "1 bits per byte", "2 now", "3 state", "6 talk")
 
 
 async def test_keys_ask_the_engine(engine: FakeEngine) -> None:
@@ -148,7 +148,7 @@ async def test_who_only_watches_has_no_keys_for_the_engine_and_leaves_unasked(en
     async with watching(engine.run_dir, control=False) as pilot:
         await tell(pilot, engine, step(1))
         seen = await sees(pilot, "● learning", "q leave")
-        assert "pause learning" not in seen
+        assert "P pause" not in seen
         assert "w save" not in seen
         await pilot.press("P", "w", "q")
         assert engine.verbs() == []
@@ -256,7 +256,7 @@ async def test_one_can_talk_in_the_pane_and_on_the_whole_screen(engine: FakeEngi
         await pilot.press("escape")  # then the screen
         await sees(pilot, "2 now", "> slow")
         await pilot.press("up")
-        assert pilot.app.screen.query_one(Prompt).value == "slow"
+        assert pilot.app.screen.query_one(Prompt).text == "slow"
 
 
 async def test_a_sample_comes_on_its_key(engine: FakeEngine) -> None:
@@ -295,6 +295,6 @@ async def test_help_and_palette_are_made_of_the_same_keys(engine: FakeEngine) ->
         await sees(pilot, "Hold the picture still", "Write a checkpoint now")
         await pilot.press("question_mark")
         await pilot.press("ctrl+p", *"freeze")
-        await sees(pilot, "freeze view", "Hold the picture still; the run goes on (space)")
+        await sees(pilot, "freeze", "Hold the picture still; the run goes on (space)")
         await pilot.press("enter")
         await sees(pilot, "view frozen")

@@ -4,8 +4,10 @@ import pytest
 from rich.cells import cell_len
 
 from tests.tui.engine import reading, step
-from tui import panes, units
-from tui.seen import Passage, Seen
+from tui import inside, panes, units
+from tui.reading import Book, Glance, surprise, tinted
+from tui.seen import Seen
+from tui.text import plain, wrap
 from tui.widgets.lines import Line
 
 
@@ -22,41 +24,90 @@ def words(line: Line) -> str:
 
 def test_a_characters_surprise_is_the_sum_of_its_bytes() -> None:
     data = "a北\n".encode()
-    chars = panes.tinted(Passage(data, (0.1, 2.0, 2.0, 4.5, 0.2), 0, 0.0))
-    assert chars == [("a", "s0"), ("北", "s5"), ("↵", "s0")]
+    assert tinted(data, (0.1, 2.0, 2.0, 4.5, 0.2)) == [("a", "s0"), ("北", "s5"), ("↵", "s0")]
+
+
+def test_a_mark_belongs_to_the_letter_it_combines_with() -> None:
+    data = "e\u0301x".encode()
+    assert tinted(data, (0.1, 4.0, 4.0, 2.0)) == [("e\u0301", "s5"), ("x", "s2")]
 
 
 def test_a_passage_that_begins_or_ends_inside_a_character_shows_only_whole_ones() -> None:
     data = "北x京".encode()[1:-1]
-    assert panes.tinted(Passage(data, (1.0,) * len(data), 0, 0.0)) == [("x", "s1")]
+    assert tinted(data, (1.0,) * len(data)) == [("x", "s1")]
 
 
 def test_bytes_that_are_no_text_are_shown_one_by_one() -> None:
-    assert [char for char, _ in panes.tinted(Passage(b"\x00\xff\x1b", (1.0,) * 3, 0, 0.0))] == ["␀", "\ufffd", "␛"]
+    assert "".join(text for text, _ in tinted(b"\x00\xff\x1b", (1.0,) * 3)) == "␀\ufffd␛"
+
+
+def test_a_lane_is_one_text_however_it_is_told() -> None:
+    data = "one 北 two\nthree\n\nfour".encode()
+    for size in (1, 2, 5, 100):
+        book = Book()
+        for i in range(0, len(data), size):
+            piece = data[i : i + size]
+            book.take(piece, (1.0,) * len(piece), gap=False)
+        assert [plain(p.spans) for p in book.paragraphs()] == ["one 北 two↵", "three↵", "↵", "four"]
+    book.take(b"later", (1.0,) * 5, gap=True)
+    assert plain(book.paragraphs()[-1].spans) == "four…later"
+
+
+def test_the_same_key_means_the_same_words() -> None:
+    book = Book()
+    book.take(b"abc", (1.0,) * 3, gap=False)
+    before = book.paragraphs()[-1]
+    book.take(b"d", (1.0,), gap=False)
+    assert book.paragraphs()[-1].key != before.key
 
 
 def test_wide_characters_never_leave_their_row() -> None:
-    rows = panes.wrap([("北", "s0"), ("a", "s0"), ("京", "s1"), ("b", "s1")], 3)
+    rows = [row.spans for row in wrap([("北", "s0"), ("a", "s0"), ("京", "s1"), ("b", "s1")], 3)]
     assert [words(row) for row in rows] == ["北a", "京b"]
     for width in (21, 40, 76):
-        passage = reading("北京 Ḥaḍramawt ".encode() * 9)
-        seen = seen_after(passage)
-        assert all(cell_len(words(row)) <= width for row in panes.reading(seen, width, 5))
-        assert all(cell_len(words(row)) <= max(width, 30) for row in panes.surprising(seen, max(width, 30), 3))
+        text = "北京 Ḥaḍramawt e\u0301\u0302 ".encode() * 9
+        glance = Glance(3, "a.txt", 0.5, text, (1.0,) * len(text))
+        assert cell_len(words(glance.row(max(width, 40)))) <= max(width, 40)
+        parts = (text[1:40], text[40:52], text[52:80])
+        row = surprise(40.0, parts, 3, "wikitext2-valid.txt", 0.0).paragraph(max(width, 40), 10.0)
+        assert cell_len(plain(row.spans)) <= max(width, 40)
 
 
-def test_the_newest_passage_is_last_and_another_lane_begins_anew() -> None:
-    seen = seen_after(reading(b"older words"), reading(b"newer words"))
-    assert [words(row) for row in panes.reading(seen, 40, 5)] == ["older words", "newer words"]
+def test_another_lane_begins_anew() -> None:
+    seen = seen_after(reading(b"older words "), reading(b"newer words"))
+    assert [plain(p.spans) for p in seen.book.paragraphs()] == ["older words newer words"]
     seen.take(reading(b"elsewhere", lane=9), 2.0)
-    assert [words(row) for row in panes.reading(seen, 40, 5)] == ["elsewhere"]
+    assert [plain(p.spans) for p in seen.book.paragraphs()] == ["elsewhere"]
+
+
+def surprising(bits: float, text: str = "some words") -> dict[str, object]:
+    one = {"bits": bits, "lane": 2, "source": "a.txt", "before": "be", "bytes": text, "after": "fore"}
+    return {"event": "surprising", "passages": [one]}
 
 
 def test_surprising_passages_leave_after_some_minutes_and_the_costliest_is_first() -> None:
-    seen = seen_after(reading(b"cheap " * 4, bits=[1.0] * 24), reading(b"dear " * 4, bits=[5.0] * 20))
+    seen = seen_after(surprising(12.0), surprising(60.0))
     assert [one.bits for one in seen.surprises] == [60.0, 12.0]
-    seen.take(reading(b"late " * 4, bits=[2.0] * 20), 301.0)
+    seen.take(surprising(24.0), 302.0)
     assert [one.bits for one in seen.surprises] == [24.0]
+
+
+def test_a_passage_is_shown_between_what_was_around_it() -> None:
+    text = "vor dem Wort 北京 steht dies".encode()
+    one = surprise(41.25, (text[:14], text[14:20], text[20:]), 2, "a.txt", 0.0)
+    assert (one.before, one.text, one.after) == ("vor dem Wort 北", "京 ", "steht dies")
+    assert plain(one.paragraph(60, 0.0).spans).split() == [
+        "41.2",
+        "bits",
+        "vor",
+        "dem",
+        "Wort",
+        "北京",
+        "steht",
+        "dies",
+        "lane",
+        "3",
+    ]
 
 
 @pytest.mark.parametrize("width", [34, 40, 76])
@@ -64,21 +115,21 @@ def test_every_row_has_the_width_of_its_pane(width: int) -> None:
     seen = seen_after(*[step(number) for number in range(1, 30)])
     for row in panes.now(seen, width, 40.0):
         assert not row or cell_len(words(row)) == width
-    for row in panes.levels(seen, width, 9):
+    for row in inside.state(seen, width, 9):
         assert cell_len(words(row)) <= width
     assert cell_len(words(panes.head(seen, "learning", width, note="view frozen"))) <= max(width, 52)
 
 
 def test_hits_are_told_by_order_with_the_match_model_beside() -> None:
     hits = {"order1": 1.0, "order2": 0.999, "order3": 0.97, "order6": 0.61, "word": 0.92, "match": 0.99}
-    lines = [words(line) for line in panes.levels(seen_after(step(1, hits=hits)), 40, 12)]
-    assert lines[0] == " recall, order 1-6 ███▅       match .99 "
+    lines = [words(line) for line in inside.state(seen_after(step(1, hits=hits, levels=[])), 40, 12)]
+    assert lines[0] == " recall 1-6 ███▅              match .99 "
     assert lines[1] == " 1:1.0 2:1.0 3:.97 6:.61"
-    assert lines[-1] == " hits:  word .92  match .99"
+    assert lines[-2:] == [" recall: other contexts known", " word .92  match .99"]
 
 
 def test_recall_that_is_off_is_called_off() -> None:
-    assert words(panes.levels(seen_after(step(1, hits={})), 40, 9)[0]).split() == ["recall", "off"]
+    assert words(inside.state(seen_after(step(1, hits={})), 40, 9)[0]).split() == ["recall", "off"]
 
 
 def test_units_are_always_there_and_unknown_is_a_dash() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.tui.talker import __name__ as TALKER
-from tui.conversation import SAMPLE_SECONDS, Conversation, Turn
+from tui.conversation import SAMPLE_SECONDS, Conversation
 from tui.sanitise import FORBIDDEN
 from tui.talk import Talker
+from tui.turns import Turn
 
 ARGV = [sys.executable, "-m", TALKER]
 

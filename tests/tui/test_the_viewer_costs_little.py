@@ -12,7 +12,7 @@ from tests.tui.engine import FakeEngine, reading, step
 from tests.tui.terminal import Terminal
 
 PROGRAM = (
-    "import sys; from pathlib import Path; from tui.app import run_monitor; sys.exit(run_monitor(Path(sys.argv[1])))"
+    "import sys; from pathlib import Path; from tui.entry import run_monitor; sys.exit(run_monitor(Path(sys.argv[1])))"
 )
 SETTLE_SECONDS, MEASURE_SECONDS = 5.0, 20.0
 WORDS = b" some words that were read from the stream , and more of them"

@@ -14,12 +14,20 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from tui import panes, units
-from tui.keys import COMMANDS, KEYS, PANES
-from tui.messages import ReplyStopped, Said
+from tui.copying import copy_pane
+from tui.keys import COMMANDS, KEYS, PANES, REPLAYS
+from tui.messages import ReplyStopped, Said, Weighed
+from tui.replay import Replay
+from tui.screens.help import HelpScreen
 from tui.screens.leave import STOP, LeaveScreen
+from tui.screens.log import LogScreen
+from tui.screens.settings import SettingsScreen
 from tui.screens.talk import TalkScreen, hear
 from tui.session import Session
+from tui.widgets.curve import Curve
+from tui.widgets.find import Find
 from tui.widgets.lines import Lines
+from tui.widgets.pages import Pages
 from tui.widgets.panels import SHAPES, Panels
 from tui.widgets.talk import Talk
 
@@ -34,6 +42,7 @@ class MonitorScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = list(KEYS)
     ESCAPE_TO_MINIMIZE = True
+    ALLOW_IN_MAXIMIZED_VIEW = "Footer, Find"
 
     def __init__(self, session: Session, *, note: str = "") -> None:
         super().__init__()
@@ -45,14 +54,16 @@ class MonitorScreen(Screen[None]):
         yield Lines(id="head")
         yield Panels(self.session, id="panes")
         yield Lines(id="sentence")
+        yield Find()
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """The picture begins with the first tick."""
         self.panels = self.query_one(Panels)
+        self.curve = self.query_one(Curve)
         self._fit()
         self.set_interval(TICK_SECONDS, self.tick)
-        self.panels.query_one("#curve").focus()
+        self.curve.focus()
 
     def on_resize(self, event: events.Resize) -> None:
         """Another size may be another shape."""
@@ -80,7 +91,8 @@ class MonitorScreen(Screen[None]):
         if not self.is_current:
             return
         session, width = self.session, self.size.width
-        note = "view frozen, space goes on" if session.frozen else self.note
+        replay = session.feed.speed if isinstance(session.feed, Replay) else ""
+        note = "view frozen, space goes on" if session.frozen else replay or self.note
         note = note if self._stopping is None else "stopping and saving …"
         self.query_one("#head", Lines).show([panes.head(session.seen, session.state, width, note=note)])
         if self.panels.shape == "sentence":
@@ -111,7 +123,9 @@ class MonitorScreen(Screen[None]):
     # What the keys do.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands to the engine are absent where one may only watch."""
+        """Commands to the engine are absent where one may only watch, the pace where nothing is replayed."""
+        if action in REPLAYS:
+            return isinstance(self.session.feed, Replay)
         return self.session.control if action in COMMANDS else True
 
     def action_freeze(self) -> None:
@@ -139,6 +153,58 @@ class MonitorScreen(Screen[None]):
         """The talk alone."""
         self.app.push_screen(TalkScreen(self.session))
 
+    def action_log(self) -> None:
+        """What was logged."""
+        self.app.push_screen(LogScreen(self.session))
+
+    def action_settings(self) -> None:
+        """What may be changed now."""
+        self.app.push_screen(SettingsScreen(self.session))
+
+    def action_view(self, change: int) -> None:
+        """Another curve."""
+        self.curve.turn(change)
+        self.panels.draw(anyway=True)
+
+    def action_rescale(self) -> None:
+        """Even or logarithmic."""
+        self.curve.rescale(self.session.seen)
+        self.panels.draw(anyway=True)
+
+    def action_zoom(self, change: int) -> None:
+        """More or fewer bytes."""
+        self.curve.zoom(change)
+        self.panels.draw(anyway=True)
+
+    def action_point(self, change: int) -> None:
+        """Move the cursor of the curve."""
+        self.curve.point(self.session.seen, change)
+        self.panels.draw(anyway=True)
+
+    def action_pace(self, change: int) -> None:
+        """How fast a finished run is told again."""
+        if isinstance(self.session.feed, Replay):
+            self.session.feed.pace(change)
+
+    def action_find(self) -> None:
+        """Search the text one is in."""
+        self.query_one(Find).begin(self.panels.text_pane())
+
+    def action_find_next(self, step: int) -> None:
+        """The next match of the last search."""
+        find = self.query_one(Find)
+        if find.display:
+            find.go(step)
+        else:
+            self.notify("Nothing is searched for; / searches.", markup=False, timeout=2)
+
+    def action_copy(self) -> None:
+        """Copy what is selected, or the pane one is in."""
+        pane = self.panels.in_focus()
+        words = pane.query_one(Pages) if isinstance(pane, Talk) else pane
+        if isinstance(words, Lines | Pages):
+            copy_pane(self, words, f"the pane {pane.id}")
+
     def action_pane(self, number: int) -> None:
         """Go to a pane; where there is little room, show it."""
         if self.maximized is not None:
@@ -161,13 +227,25 @@ class MonitorScreen(Screen[None]):
     def action_lane(self, change: int) -> None:
         """Read another lane."""
         self.session.read_lane(change)
+        self.panels.draw(anyway=True)
+
+    def action_all_lanes(self) -> None:
+        """All lanes at once, or one again."""
+        self.session.glance()
+        self.panels.draw(anyway=True)
 
     def action_help(self) -> None:
-        """Show or hide the keys."""
-        if self.query("HelpPanel"):
-            self.app.action_hide_help_panel()
-        else:
-            self.app.action_show_help_panel()
+        """Show the keys."""
+        replay = isinstance(self.session.feed, Replay)
+        self.app.push_screen(HelpScreen(control=self.session.control, replay=replay))
+
+    def key_escape(self) -> None:
+        """Away with the search, or else with the cursor of the curve."""
+        find = self.query_one(Find)
+        if find.display:
+            find.action_end()
+        elif self.curve.unpoint():
+            self.panels.draw(anyway=True)
 
     def action_leave(self) -> None:
         """Leave; ask first if there is a run that one may stop."""
@@ -187,6 +265,10 @@ class MonitorScreen(Screen[None]):
         """Something was typed at the prompt."""
         hear(message.text, self.session, self.action_leave)
         self.panels.draw_talk()
+
+    def on_weighed(self, message: Weighed) -> None:
+        """Somebody wants to know what each byte of this costs."""
+        self.session.conversation.weigh(message.text)
 
     def on_reply_stopped(self, message: ReplyStopped) -> None:
         """Stop the reply; if there is none, leave the prompt."""

@@ -9,9 +9,13 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from tui import panes, slash
-from tui.messages import Said
+from tui.copying import copy_pane
+from tui.messages import Said, Weighed
 from tui.session import Session
+from tui.turns import export
+from tui.widgets.find import Find
 from tui.widgets.lines import Lines
+from tui.widgets.pages import Pages
 from tui.widgets.talk import Talk
 
 TICK_SECONDS = 0.1
@@ -23,6 +27,8 @@ class TalkScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+t,ctrl+q", "back", "monitor", id="back", tooltip="Back to the monitor"),
         Binding("escape", "stop_or_back", "stop reply, or back", id="stop-or-back"),
+        Binding("ctrl+f", "find", "find", id="talk-find", tooltip="Search what was said"),
+        Binding("ctrl+y", "copy", "copy", id="talk-copy", tooltip="Copy what is selected, or all of it"),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -32,6 +38,7 @@ class TalkScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Lines(id="head")
         yield Talk(id="talk", classes="pane")
+        yield Find()
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -49,6 +56,18 @@ class TalkScreen(Screen[None]):
     def on_said(self, message: Said) -> None:
         """Something was typed."""
         hear(message.text, self.session, self.action_back)
+
+    def on_weighed(self, message: Weighed) -> None:
+        """Somebody wants to know what each byte of this costs."""
+        self.session.conversation.weigh(message.text)
+
+    def action_find(self) -> None:
+        """Search what was said."""
+        self.query_one(Find).begin(self.query_one(Pages))
+
+    def action_copy(self) -> None:
+        """Copy what is selected, or all of it."""
+        copy_pane(self, self.query_one(Pages), "the talk")
 
     def on_reply_stopped(self) -> None:
         """Stop the reply; if there is none, go back."""
@@ -69,7 +88,7 @@ class TalkScreen(Screen[None]):
 def hear(text: str, session: Session, leave: Callable[[], object]) -> None:
     """Obey a line typed at a prompt: a slash command, or something to say to the model."""
     talk = session.conversation
-    talk.said.append(text)
+    session.remember(text)
     command = slash.parse(text)
     if command is None:
         talk.say(text[1:] if text.startswith("//") else text)
@@ -77,7 +96,10 @@ def hear(text: str, session: Session, leave: Callable[[], object]) -> None:
     actions: dict[str, Callable[[], object]] = {
         "help": lambda: talk.note("\n".join(slash.help_lines(actions))),
         "temperature": lambda: _temperature(session, command.rest),
+        "surprise": lambda: talk.weigh(command.rest) if command.rest else talk.note(slash.WEIGHED),
         "forget": talk.forget,
+        "save": session.save_for_talk,
+        "export": lambda: talk.note(export(list(talk.turns), command.rest)),
         "show": lambda: talk.note(talk.status()),
         "clear": talk.clear,
         "quit": leave,
@@ -90,7 +112,7 @@ def hear(text: str, session: Session, leave: Callable[[], object]) -> None:
 def _temperature(session: Session, rest: str) -> None:
     value = slash.temperature_of(rest)
     if value is None:
-        session.conversation.note("A temperature is a number from 0 to 5, like /temperature 0.7")
+        session.conversation.note(slash.TEMPERATURES)
         return
     session.conversation.temperature = value
     session.conversation.note(f"Temperature {value:g}.")

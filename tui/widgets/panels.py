@@ -7,6 +7,7 @@ screen has one sentence instead. Draws only panes one can see, and they repaint 
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -15,11 +16,16 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui import panes
+from tui.inside import state
 from tui.keys import PANES
+from tui.replay import Replay
 from tui.session import Session
-from tui.widgets.curve import LEGEND, Curve
-from tui.widgets.lines import Lines, title
-from tui.widgets.talk import Prompt, Talk, Writes
+from tui.text import Paragraph, Span
+from tui.widgets.curve import Curve
+from tui.widgets.lines import Lines, Roles
+from tui.widgets.pages import Pages
+from tui.widgets.prompt import Prompt
+from tui.widgets.talk import Talk, Writes
 
 SHAPES = ("wide", "medium", "one", "sentence")
 ALWAYS = {"wide": frozenset({*PANES, "surprising"}), "medium": frozenset({"curve", "now"})}
@@ -28,9 +34,12 @@ DEFAULT = {"medium": "writes", "one": "curve"}
 SLOW_SECONDS = 1.0
 """The curve moves by less than a dot in this time, once there are more than FEW points."""
 FEW = 20
-SAMPLES_SECONDS = 0.6
-"""Growing text lays the screen out anew: seldom enough to cost little, often enough to look alive."""
+READ_SECONDS = 0.4
+"""Text one reads along needs no more pictures a second."""
 STARTING = "starting, loading torch …"
+
+
+Shown = TypeVar("Shown", bound=Widget)
 
 
 def shape_of(width: int, height: int) -> str:
@@ -46,10 +55,6 @@ class Pane(Lines, can_focus=True):
     """A pane of lines one can go to."""
 
 
-class CurvePane(Curve, can_focus=True):
-    """The curve one can go to."""
-
-
 class Panels(Container):
     """All panes of the monitor."""
 
@@ -58,26 +63,23 @@ class Panels(Container):
         self.session = session
         self.shape, self.chosen = "wide", ""
         self._drawn: tuple[object, ...] = ()
-        self._slow: tuple[object, ...] = ()
-        self._read: tuple[object, ...] = ()
-        self._slow_at = self._samples_at = float("-inf")
+        self._slow_at = self._read_at = float("-inf")
 
     def compose(self) -> ComposeResult:
-        yield CurvePane(id="curve", classes="pane")
+        yield Curve(id="curve", classes="pane")
         yield Pane(id="now", classes="pane")
-        yield Pane(id="reading", classes="pane")
+        yield Pages(id="reading", classes="pane")
         yield Pane(id="levels", classes="pane")
-        yield Pane(id="surprising", classes="pane")
+        yield Pages(id="surprising", classes="pane", by_words=False, follows=False)
         yield Writes(id="writes", classes="pane")
         yield Talk(id="talk", classes="pane")
         yield Static("", id="gone", markup=False)
 
     def on_mount(self) -> None:
         """Name the panes."""
-        names = {"curve": "1 bits per byte", "now": "2 now", "levels": "3 levels", "reading": "4 reading"}
-        for pane, name in {**names, "surprising": "surprising lately"}.items():
-            self.query_one(f"#{pane}", Lines).name_pane(name)
-        self.query_one("#curve").border_subtitle = title(LEGEND)
+        for pane, name in {"now": "2 now", "levels": "3 state", "surprising": "surprising lately"}.items():
+            self.query_one(f"#{pane}", Roles).name_pane(name)
+        self.query_one("#curve", Roles).name_pane("1 bits per byte")
 
     def fit_to(self, width: int, height: int, chosen: str = "") -> str:
         """Show the panes a terminal of this size has room for, the chosen one among them; the shape."""
@@ -97,31 +99,24 @@ class Panels(Container):
         if anyway or not self.session.frozen:
             if anyway or picture != self._drawn:
                 self._drawn = picture
-                self._draw_quick(age)
-            few = len(seen.series) < FEW
-            if anyway or (picture != self._slow and (few or now - self._slow_at >= SLOW_SECONDS)):
-                self._slow, self._slow_at = picture, now
-                self._show("surprising", lambda pane: pane.show(panes.surprising(seen, *pane.content_size)))
-                self._show("curve", self._draw_curve)
+                self._show("now", Lines, lambda pane: pane.show(panes.now(seen, pane.content_size.width, age)))
+                self._show("levels", Lines, lambda pane: pane.show(state(seen, *pane.content_size)))
+                self._draw_gone()
+            if anyway or now - self._slow_at >= SLOW_SECONDS or len(seen.steps) < FEW:
+                self._slow_at = now
+                self._show("curve", Curve, lambda pane: pane.draw(seen, self._beginning()))
+                self._show("surprising", Pages, lambda pane: pane.show(self._surprises(pane, now)))
+            if anyway or now - self._read_at >= READ_SECONDS:
+                self._read_at = now
+                self._show("reading", Pages, self._draw_reading)
+                self._show("writes", Writes, lambda pane: pane.draw(self.session.conversation))
         self.draw_talk()
 
-    def _draw_quick(self, age: float | None) -> None:
-        """What changes with every step."""
-        seen = self.session.seen
-        self._show("now", lambda pane: pane.show(panes.now(seen, pane.content_size.width, age)))
-        self._show("levels", lambda pane: pane.show(panes.levels(seen, *pane.content_size)))
-        self._show("reading", self._draw_reading)
-        self._draw_gone()
-
     def draw_talk(self) -> None:
-        """Show the talk, and the samples unless the view is frozen."""
-        talk, writes = self.query_one(Talk), self.query_one(Writes)
+        """Show the talk."""
+        talk = self.query_one(Talk)
         if talk.display:
             talk.draw(self.session.conversation)
-        now = self.session.clock()
-        if writes.display and not self.session.frozen and now - self._samples_at >= SAMPLES_SECONDS:
-            self._samples_at = now
-            writes.show_samples(self.session.conversation)
 
     def in_focus(self) -> Widget:
         """The pane somebody is in; the curve if in none."""
@@ -130,22 +125,39 @@ class Panels(Container):
             return self.query_one(Talk)
         return focused if focused is not None and focused.has_class("pane") else self.query_one("#curve")
 
-    def _show(self, name: str, draw: Callable[[Lines], None]) -> None:
-        pane = self.query_one(f"#{name}", Lines)
+    def text_pane(self) -> Pages:
+        """The running text somebody is in, or the one that comes first."""
+        focused = self.in_focus()
+        if isinstance(focused, Talk):
+            return focused.query_one(Pages)
+        shown = [pane for pane in self.query(Pages) if pane.display and pane.has_class("pane")]
+        return focused if isinstance(focused, Pages) else shown[0] if shown else self.query_one("#reading", Pages)
+
+    def _show(self, name: str, kind: type[Shown], draw: Callable[[Shown], None]) -> None:
+        pane = self.query_one(f"#{name}", kind)
         if pane.display and pane.content_size.height:
             draw(pane)
 
-    def _draw_reading(self, pane: Lines) -> None:
-        seen = self.session.seen
-        read = (pane.content_size, seen.lane, seen.passages[-1].at if seen.passages else None)
-        if read != self._read:
-            self._read = read
-            pane.name_pane(panes.reading_title(seen))
-            pane.show(panes.reading(seen, *pane.content_size))
+    def _draw_reading(self, pane: Pages) -> None:
+        seen, everything = self.session.seen, self.session.all_lanes
+        pane.name_pane(panes.reading_title(seen, everything))
+        if not everything:
+            pane.show(seen.book.paragraphs() or self._hint("the text that is being read, its surprise as brightness"))
+            return
+        width = pane.scrollable_content_region.width
+        rows: list[list[Span]] = [one.row(width) for one in seen.glances]
+        pane.show([Paragraph((width, i, tuple(row)), tuple(row)) for i, row in enumerate(rows)])
 
-    def _draw_curve(self, pane: Lines) -> None:
-        if isinstance(pane, Curve):
-            pane.draw(self.session.seen.series, self.session.seen.number("total"), self._beginning())
+    def _surprises(self, pane: Pages, now: float) -> list[Paragraph]:
+        width = pane.scrollable_content_region.width
+        found = [one.paragraph(width, now) for one in self.session.seen.surprises]
+        return found or self._hint("passages that cost the model most bits")
+
+    def _hint(self, what: str) -> list[Paragraph]:
+        """What a pane with nothing in it would show, and why there is nothing."""
+        over = isinstance(self.session.feed, Replay)
+        why = "not kept among the facts of a run that is over" if over else "nothing yet"
+        return [Paragraph((what, over), ((f"{what}: {why}", "dim"),))]
 
     def _beginning(self) -> str:
         """What the curve says before there is one: what the engine does, and why it reads what it reads."""
