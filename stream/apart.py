@@ -27,8 +27,9 @@ def check_apart(sources: Sequence[str], held: Sequence[str]) -> None:
     known = [files(spec) for spec in read]
     for text in held:
         one = parse(text)
-        if one.kind == "stdin":
-            raise SourceError("standard input (-) cannot be held out: it can be read only once")
+        if one.live:
+            what = "standard input (-)" if one.kind == "stdin" else one.uri
+            raise SourceError(f"{what} cannot be held out: it can be read only once")
         own = files(one)
         for spec, theirs in zip(read, known, strict=True):
             if one_place(spec, one, theirs, own) and overlap(spec, one):

@@ -66,12 +66,12 @@ def standard_input(fd: int | None) -> int:
 def _survivors(specs: Sequence[Spec], opened: Callable[[Spec], T], warn: Warn) -> list[T]:
     found, reasons = [], []
     for spec in specs:
-        if spec.kind != "stdin":
+        if not spec.live:
             try:
                 found.append(opened(spec))
             except SourceError as error:
                 reasons.append(str(error))
-    if reasons and not found and all(spec.kind != "stdin" for spec in specs):
+    if reasons and not found and not any(spec.live for spec in specs):
         raise SourceError(together(reasons))
     for reason in reasons:
         warn(f"left out: {reason}")

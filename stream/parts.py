@@ -131,6 +131,7 @@ def open_added(parts: Parts, sources: Sequence[str], saved: Mapping[str, Any] | 
 def open_source(text: str, warn: Callable[[str], None], known: Mapping[str, Mapping[str, Any]] | None = None) -> Source:
     """One stored source, counted and ready to read; it may take as long as a download. Raises SourceError."""
     spec = parse(text)
-    if spec.kind == "stdin":
-        raise SourceError("standard input (-) is read from the start or not at all")
+    if spec.live:
+        what = "standard input (-)" if spec.kind == "stdin" else spec.uri
+        raise SourceError(f"{what} is live: it is read from the start of a run or not at all")
     return gather.gather([spec], known or {}, warn)[0]

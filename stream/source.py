@@ -3,9 +3,9 @@
 Promises: every way of writing a source on the command line is understood here or refused with one clear sentence, and
 nothing that leaves this file carries a password. Does not open anything: `gather` finds the bytes, `tape` reads them.
 
-    "notes/"  "book.txt.gz#bytes=0-10m"  "https://host/page#sha256=..."  "python:"  "-"
-        |                                                                     |
-      parse -> Spec -> gather -> Source = spans of plain files, end to end    live: standard input
+    "notes/#weight=3"  "book.txt.gz#bytes=0-10m"  "https://host/page#sha256=..."  "python:"  "-"  "server.log#follow"
+        |                                                                                  |        |
+      parse -> Spec -> gather -> Source = spans of plain files, end to end                 live: bytes as they arrive
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_FRAGMENT = re.compile(r"#((?:bytes|sha256)=[^#]*)$", re.IGNORECASE)
+_FRAGMENT = re.compile(r"#((?:bytes|sha256|weight)=[^#]*|follow(?:&[^#]*)?)$", re.IGNORECASE)
 _SLICE = re.compile(r"(?:(\d+)([kmg]?))?-(?:(\d+)([kmg]?))?", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -40,6 +40,15 @@ class Spec:
     last: int | None = None
     """Decoded bytes [first, last); None is the end."""
     sha256: str | None = None
+    weight: float | None = None
+    """Share of the lanes, against the weights of the others; None where no share was asked for."""
+    follow: bool = False
+    """Read on as bytes arrive: a file that grows, an answer that does not end."""
+
+    @property
+    def live(self) -> bool:
+        """Whether bytes come when they come, instead of lying there."""
+        return self.kind == "stdin" or self.follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +82,20 @@ def parse(text: str) -> Spec:
         return Spec("stdin", "-", "-")
     if not text:
         raise SourceError("a source is an empty word; name a file, a folder, an address, python: or -")
-    place, first, last, sha256 = _split_fragment(text)
-    shown_slice = "" if first == 0 and last is None else f"#bytes={first}-{'' if last is None else last}"
+    place, asked = _split_fragment(text)
+    shown_slice = asked.shown
+    given: dict[str, Any] = asked._asdict()
     scheme = _SCHEME.match(place)
     if scheme is not None:
         _check_address(place, scheme[1])
-        return Spec("url", place, shown(place) + shown_slice, first, last, sha256)
-    if sha256 is not None:
+        return Spec("url", place, shown(place) + shown_slice, **given)
+    if asked.sha256 is not None:
         raise SourceError(f"{legible(place)}: #sha256= belongs to an address, not to a path")
     if place == "python:":
-        return Spec("python", place, place + shown_slice, first, last)
-    return Spec("path", place, legible(place) + shown_slice, first, last)
+        if asked.follow:
+            raise SourceError("python: does not grow, so it cannot be followed")
+        return Spec("python", place, place + shown_slice, **given)
+    return Spec("path", place, legible(place) + shown_slice, **given)
 
 
 def cut(source: Source, first: int, last: int | None) -> Source:
@@ -129,21 +141,61 @@ def _host(parts: SplitResult) -> str:
     return parts.netloc.rpartition("@")[2]
 
 
-def _split_fragment(text: str) -> tuple[str, int, int | None, str | None]:
+class _Asked(NamedTuple):
+    """What stands behind the # of a source."""
+
+    first: int = 0
+    last: int | None = None
+    sha256: str | None = None
+    weight: float | None = None
+    follow: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The part of it that says which bytes are meant, as it stands in a cursor."""
+        words = [f"bytes={self.first}-{'' if self.last is None else self.last}"] if self.first or self.last else []
+        words += ["follow"] if self.follow else []
+        return "#" + "&".join(words) if words else ""
+
+
+def _split_fragment(text: str) -> tuple[str, _Asked]:
     found = _FRAGMENT.search(text)
     # A file whose very name ends like a slice is that file.
     if found is None or (_SCHEME.match(text) is None and os.path.lexists(text)):
-        return text, 0, None, None
-    first, last, sha256 = 0, None, None
+        return text, _Asked()
+    asked = _Asked()
     for word in found[1].split("&"):
-        key, _, value = word.partition("=")
+        key, mark, value = word.partition("=")
         if key.lower() == "bytes":
             first, last = _slice(value)
+            asked = asked._replace(first=first, last=last)
         elif key.lower() == "sha256" and re.fullmatch(r"[0-9a-fA-F]{64}", value):
-            sha256 = value.lower()
+            asked = asked._replace(sha256=value.lower())
+        elif key.lower() == "weight":
+            asked = asked._replace(weight=_weight(value))
+        elif key.lower() == "follow" and not mark:
+            asked = asked._replace(follow=True)
         else:
-            raise SourceError(f"#{legible(word)} is not a sha256 of 64 hexadecimal digits")
-    return text[: found.start()], first, last, sha256
+            raise SourceError(_not_understood(word, key.lower()))
+    if asked.follow and (asked.last is not None or asked.sha256 or asked.weight):
+        raise SourceError(f"#{legible(found[1])}: what is followed has no end, no sha256 and a lane of its own")
+    return text[: found.start()], asked
+
+
+def _not_understood(word: str, key: str) -> str:
+    if key == "sha256":
+        return f"#{legible(word)} is not a sha256 of 64 hexadecimal digits"
+    return f"#{legible(word)} is not understood; there are #bytes=START-END, #weight=W, #sha256=HEX and #follow"
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text) if re.fullmatch(r"[0-9.]{1,12}", text) else 0.0
+    except ValueError:
+        weight = 0.0
+    if not 1e-6 <= weight <= 1e6:
+        raise SourceError(f"#weight={legible(text)} is not a weight; write a number above 0, as in #weight=3")
+    return weight
 
 
 def _slice(text: str) -> tuple[int, int | None]:

@@ -12,16 +12,19 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# The same examples in every run of the suite; `make fuzz` is where new ones are drawn.
-settings.register_profile("promise", derandomize=True, deadline=None, database=None)
-settings.register_profile("fuzz", max_examples=int(os.environ.get("H2Q_FUZZ", "2000")), deadline=None)
-settings.load_profile("fuzz" if "H2Q_FUZZ" in os.environ else "promise")
-
 # Before torch loads: tiny tensors gain nothing from a second thread, and a spinning one starves its neighbours.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import main  # the environment first
+
+# The same examples in every run of the suite; with H2Q_FUZZ=N new ones are drawn, N of each.
+if "H2Q_FUZZ" in os.environ:
+    settings.register_profile("fuzz", max_examples=int(os.environ["H2Q_FUZZ"]), deadline=None)
+    settings.load_profile("fuzz")
+else:
+    settings.register_profile("promise", derandomize=True, deadline=None, database=None)
+    settings.load_profile("promise")
 
 SENTENCE = "the sea was calm and a small boat went over it to an island where nobody lived but birds of many kinds \n é"
 SETTINGS = """width=16 attention.heads=1 attention.window=16 delta.heads=1 ngram.rows_log2=6 ngram.dim=8
