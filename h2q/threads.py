@@ -2,8 +2,8 @@
 
 On a CPU torch offers two routines for float32 products. The one behind "medium" (oneDNN) is up to 2.3 times faster than
 the default and equal to seven digits, except on processors with matrix units for bfloat16 (AMX), where it rounds the
-factors to three digits: a run would no longer be the one that another machine makes. So it is tried once, and taken only
-where nothing is rounded. Products in other types, and on a GPU, are not touched by what a CPU run asks for.
+factors to three digits: a run would no longer be the one that another machine makes. So it is tried once, and taken
+only where nothing is rounded. Products in other types, and on a GPU, are not touched by what a CPU run asks for.
 
 `together` runs a few large jobs side by side. A micro-batch of a few hundred bytes is hundreds of operations too small
 to be divided one by one: waking a second thread for each costs more than it helps.
