@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check setup setup-cpu format size slow clean
+.PHONY: run test check setup setup-cpu format size slow soak soak-50 fuzz clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python main.py $(ARGS)
@@ -14,6 +14,20 @@ test: $(VENV)/.tools
 
 slow: $(VENV)/.tools
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The real engine is killed 30 times at random moments and must end where an uninterrupted run ends, bit for bit.
+soak: $(VENV)/.runtime
+	$(BIN)/python -m tests.soak $(ARGS)
+
+# 50 MB at the tiny preset with flat memory. BYTES=5000000 reads less, SOURCE=PATH something else.
+soak-50: $(VENV)/.runtime
+	$(BIN)/python -m tests.soak_50 --bytes $(or $(BYTES),50000000) $(if $(SOURCE),--source $(SOURCE))
+
+# Every parser against N hostile inputs a test, new ones each time: 150,000 in all, about ten minutes.
+N ?= 4000
+fuzz: $(VENV)/.tools
+	H2Q_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz tests/test_sanitise_lets_no_control_through.py \
+		tests/tui/test_the_worlds_text_stays_aligned.py $(ARGS)
 
 check: $(VENV)/.tools
 	$(BIN)/ruff format --check .

@@ -63,6 +63,9 @@ def main(arguments: list[str]) -> int:
 
 def console() -> None:
     """The installed program."""
+    from h2q.commands import last_words
+
+    last_words.install()
     sys.exit(main(sys.argv[1:]))
 
 

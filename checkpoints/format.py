@@ -19,7 +19,6 @@ JSON here is Python's: integers of any size (generator states) and NaN or infini
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -34,6 +33,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from checkpoints.disk import create
 
 JSON: TypeAlias = Any
 """What `json` can write and read back: None, bool, int, float, str, list, and dict with string keys."""
@@ -90,7 +91,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def write_document(path: Path, document: JSON) -> None:
     """Write one JSON document and make it durable. Raises CheckpointError if JSON would not give it back the same."""
-    write_bytes(path, encode(document, path))
+    create(path, encode(document, path))
 
 
 def write_manifest(folder: Path, step: int, about: Mapping[str, JSON]) -> None:
@@ -104,34 +105,13 @@ def write_manifest(folder: Path, step: int, about: Mapping[str, JSON]) -> None:
         files={path.name: file_facts(path) for path in sorted(folder.iterdir())},
         sha256="",
     )
-    write_bytes(folder / MANIFEST, seal(manifest, folder / MANIFEST))
+    create(folder / MANIFEST, seal(manifest, folder / MANIFEST))
 
 
 def seal(manifest: Manifest, path: Path) -> bytes:
     """The bytes of the manifest, with the sha256 of its spelling with an empty sha256 filled in."""
     digest = hashlib.sha256(encode({**manifest, "sha256": ""}, path)).hexdigest()
     return encode({**manifest, "sha256": digest}, path)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Create `path` (it must not exist) readable by its owner only, and make its content durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        _flush(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's list of names, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        _flush(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -201,7 +181,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         # pread and not the default mmap: a mapping would keep the disk space of a deleted checkpoint while it lives.
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path, backend="pread")
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {_first_line(error)}.") from error
     return tensors
 
@@ -271,13 +251,6 @@ def _check_keys(document: JSON) -> None:
     if isinstance(document, list | tuple):
         for value in document:
             _check_keys(value)
-
-
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)
-    # On macOS fsync stops at the drive's cache; this is the call that does not.
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 
 def _regular_size(path: Path) -> int:

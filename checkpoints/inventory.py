@@ -44,6 +44,9 @@ def describe(path: Path) -> dict[str, JSON]:
 
 
 def _shapes(path: Path) -> dict[str, JSON]:
-    with safetensors.safe_open(path, framework="pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
+    except (OSError, safetensors.SafetensorError) as error:  # sealed whole, but by a forger
+        raise CheckpointError(f"{path} is not a safetensors file, whatever its manifest says.") from error
     return {"tensors": len(shapes), "elements": sum(map(math.prod, shapes))}

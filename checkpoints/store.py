@@ -11,7 +11,6 @@ What it does not promise: to mend a damaged file. `newest` steps back to the sav
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import re
@@ -24,6 +23,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from checkpoints.disk import sync
 from checkpoints.format import (
     JSON,
     CheckpointError,
@@ -31,19 +31,19 @@ from checkpoints.format import (
     read_document,
     read_manifest,
     read_tensors,
-    sync,
     verify,
     write_document,
     write_manifest,
     write_tensors,
 )
+from checkpoints.retention import clear_leftovers, prune, saves, set_aside, step_of
+
+__all__ = ["Saved", "Unfinished", "abandon", "begin", "finish", "load", "newest", "prune", "save", "saves", "step_of"]
 
 # Left free on the disk beyond what the save itself takes, so that logs and the rest of the machine go on.
 SPACE_FLOOR = 32 << 20
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_STEP = re.compile(r"step-(\d{9,18})")
-_LEFTOVER = re.compile(r"\.tmp-.+-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,19 @@ def begin(
     *,
     about: Mapping[str, JSON],
     spare: Collection[Path] = (),
+    make_room: Callable[[], object] | None = None,
 ) -> Unfinished:
-    """The half of `save` that needs the tensors: they are read until this returns. `spare`: other unfinished saves."""
+    """The half of `save` that needs the tensors: they are read until this returns.
+
+    `spare`: other unfinished saves. `make_room` is called where the disk is short of it, before giving up.
+    """
     target = folder / f"step-{step:09d}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         clear_leftovers(folder, spare)
         if _already(target):
             return Unfinished(None, target, step, {})
-        _check_space(folder, tensors)
+        _check_space(folder, tensors, make_room)
         # The same step may be saved once more while it is being finished.
         unfinished = folder / f".tmp-{target.name}-{time.monotonic_ns()}-{os.getpid()}"
         try:
@@ -178,53 +182,6 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Saved | None:
     return None
 
 
-def saves(folder: Path) -> list[Path]:
-    """The folders of all finished saves, oldest first; nothing is opened. Empty when there is no such folder."""
-    try:
-        found = [path for path in Path(folder).iterdir() if _STEP.fullmatch(path.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    return sorted(found, key=step_of)
-
-
-def step_of(path: Path) -> int:
-    """The step in the name of a save."""
-    found = _STEP.fullmatch(path.name)
-    if found is None:
-        raise CheckpointError(f"{path} is not named like a save (step-000001834).")
-    return int(found[1])
-
-
-def prune(folder: Path, keep_last: int = 3, keep_every: int = 0) -> list[Path]:
-    """Delete old saves, return their paths; keep the last `keep_last` whole ones and every multiple of `keep_every`.
-
-    Whole here means manifest and sizes, not contents: cheap enough to follow every save. A damaged save does not count
-    as kept, and goes only once enough whole ones are newer than it, so pruning never takes the last way back.
-    """
-    kept = 0
-    gone: list[Path] = []
-    for path in reversed(saves(folder)):
-        if kept < max(1, keep_last):
-            kept += _looks_whole(path)
-        elif not (keep_every and step_of(path) % keep_every == 0):
-            _remove(path)
-            gone.append(path)
-    return gone
-
-
-def clear_leftovers(folder: Path, spare: Collection[Path] = ()) -> None:
-    """Remove what processes that no longer run left half written.
-
-    Our own number counts as dead, for containers hand out the same one again and again; `spare` is what is really ours.
-    """
-    for path in folder.iterdir():
-        found = _LEFTOVER.fullmatch(path.name)
-        if found and path not in spare and not _runs(int(found[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def _fill(
     folder: Path,
     tensors: Mapping[str, Mapping[str, Tensor]],
@@ -257,44 +214,19 @@ def _already(target: Path) -> bool:
     try:
         verify(target, read_manifest(target))
     except CheckpointError:
-        aside = target.with_name(f"broken-{target.name}")
-        while os.path.lexists(aside):
-            aside = aside.with_name(f"{aside.name}-again")
-        os.rename(target, aside)
+        set_aside(target)
         return False
     return True
 
 
-def _check_space(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+def _check_space(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], make_room: Callable[[], object] | None
+) -> None:
     sizes = [tensor.numel() * tensor.element_size() for group in tensors.values() for tensor in group.values()]
     needed = sum(sizes) + SPACE_FLOOR
     free = shutil.disk_usage(folder).free
+    if free < needed and make_room is not None:
+        make_room()
+        free = shutil.disk_usage(folder).free
     if free < needed:
         raise CheckpointError(f"{folder} has {free >> 20} MiB free and a save needs {needed >> 20} MiB.")
-
-
-def _looks_whole(path: Path) -> bool:
-    with contextlib.suppress(CheckpointError):
-        verify(path, read_manifest(path), contents=False)
-        return True
-    return False
-
-
-def _remove(path: Path) -> None:
-    """Delete a save in one step as seen from outside: half of one is never found under its own name."""
-    doomed = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    with contextlib.suppress(OSError):
-        os.rename(path, doomed)
-        shutil.rmtree(doomed)
-
-
-def _runs(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

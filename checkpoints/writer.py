@@ -1,7 +1,7 @@
 """Saving in the background: what is saved is written out at once, making it durable is somebody else's time.
 
     trainer: save(step, tree) -> every tensor into a file, in the system's memory -> return     (about 1 ms a megabyte)
-    thread:                      one save at a time: fsync, hash, manifest, rename -> prune -> done(written)
+    thread:                      one save at a time: fsync, hash, manifest, rename -> prune -> index -> done(written)
 
 Promises: what is saved is the tree as it was when `save` was called, bit for bit, whatever is trained in the meantime;
 nothing here ever raises into the trainer, a failed save is a sentence in `failed` and an older save stays. At most one
@@ -12,16 +12,20 @@ disk (see above), or that a disk slower than the system's memory for it is never
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
 from checkpoints.format import JSON, CheckpointError
-from checkpoints.store import Unfinished, abandon, begin, finish, prune
+from checkpoints.index import write_index
+from checkpoints.retention import make_room, prune
+from checkpoints.store import Unfinished, abandon, begin, finish
 
 
 class Written(NamedTuple):
@@ -42,16 +46,21 @@ class Writer:
         *,
         keep_last: int = 3,
         keep_every: int = 0,
+        first: Callable[[], None] = lambda: None,
         done: Callable[[Written], None] | None = None,
     ) -> None:
-        """`done` is called from the writing thread after each attempt; what it raises becomes `failed`."""
+        """Keep so many saves (`checkpoints.retention`).
+
+        The writing thread calls `first` before it makes a save durable and `done` after each attempt; what they raise
+        becomes `failed`.
+        """
         self.last: Written | None = None
         """The newest attempt that reached the disk."""
         self.failed: str | None = None
         """Why the newest attempt did not; None once one succeeds again."""
         self._folder = folder
         self._keep = (keep_last, keep_every)
-        self._done = done
+        self._first, self._done = first, done
         self._changed = threading.Condition()
         self._waiting: Unfinished | None = None
         self._running: Unfinished | None = None
@@ -69,7 +78,8 @@ class Writer:
         with self._changed:
             spare = [one.folder for one in (self._running, self._waiting) if one and one.folder]
         try:
-            job = begin(self._folder, step, tensors, documents, about=about, spare=spare)
+            room = partial(make_room, self._folder, *self._keep)
+            job = begin(self._folder, step, tensors, documents, about=about, spare=spare, make_room=room)
         except CheckpointError as error:
             self._settle(Written(step, None, 0.0, str(error)))
             return
@@ -110,8 +120,11 @@ class Writer:
     def _attempt(self, job: Unfinished) -> Written:
         began = time.monotonic()
         try:
+            self._first()
             path = finish(job)
-            prune(self._folder, *self._keep)
+            prune(self._folder, *self._keep, sure=path)
+            with contextlib.suppress(CheckpointError):  # nothing depends on it, and the next save makes it anew
+                write_index(self._folder)
         except CheckpointError as error:
             return Written(job.step, None, time.monotonic() - began, str(error))
         except Exception as error:  # the trainer must outlive whatever this was, and be told

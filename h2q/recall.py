@@ -28,7 +28,7 @@ from torch import Tensor
 from h2q.kernels.select import kernels
 from h2q.recall_classes import KINDS, LENGTH_CLASS, LOGS, QUANT, worth
 from h2q.recall_config import CATALOGUE, PARENTS
-from h2q.recall_contexts import RecallContexts, zeros
+from h2q.recall_contexts import RecallContexts, anew, zeros
 from h2q.recall_mixer import RecallMixer, mix_alone, mix_core
 from h2q.recall_tables import BUCKETS, RecallTables, allocate
 
@@ -40,6 +40,7 @@ __all__ = [
     "Scored",
     "advance",
     "allocate",
+    "anew",
     "conclude",
     "count",
     "expand",

@@ -64,6 +64,9 @@ class RecallConfig:
     """A slot's counts are halved when one passes this (at most 511): the forgetting horizon in visits."""
     final_limit: int = 255
     """The same for the cells of the final probability maps (at most 4000)."""
+    lines: int = 0
+    """Lines of 16 slots; 0 is what the budget leaves. A run whose lanes are cut anew keeps its own: a slot's place
+    depends on it."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.contexts if name not in CATALOGUE]
@@ -81,5 +84,7 @@ class RecallConfig:
             raise ValueError(f"recall.count_limit must be from 7 to 511, not {self.count_limit}")
         if not 7 <= self.final_limit <= 4000:
             raise ValueError(f"recall.final_limit must be from 7 to 4000, not {self.final_limit}")
+        if not 0 <= self.lines <= 1 << 30:
+            raise ValueError(f"recall.lines must be from 0 to {1 << 30}, not {self.lines}")
         if self.table_bytes < SMALLEST_BYTES:
             raise ValueError(f"recall.table_bytes must be at least {SMALLEST_BYTES}, not {self.table_bytes}")

@@ -28,6 +28,11 @@ class RecallContexts(NamedTuple):
     spans_B4: Tensor
 
 
+def anew(contexts: RecallContexts, fresh_B: Tensor) -> RecallContexts:
+    """The same lanes, those where fresh_B is True as if they had read nothing; their place in the history stays."""
+    return RecallContexts(contexts.lane_B, *(part.masked_fill(fresh_B[:, None], 0) for part in contexts[1:]))
+
+
 def zeros(lanes: int) -> RecallContexts:
     """The contexts of `lanes` lanes that have read nothing."""
     return RecallContexts(

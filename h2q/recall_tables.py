@@ -27,6 +27,8 @@ from h2q.recall_classes import STATES, prior_counts
 from h2q.recall_config import RecallConfig
 
 LINE = 64
+RINGS = ("history", "heads", "pointers")
+"""The tables whose shape or content is a matter of lanes."""
 LENGTHS = 16
 BUCKETS = 24
 FINAL_MAPS = 2
@@ -81,9 +83,14 @@ def layout(config: RecallConfig, lanes: int) -> Layout:
     for name, dtype, shape in shapes:
         parts.append(Part(name, dtype, shape, offset))
         offset += -(-parts[-1].nbytes // LINE) * LINE
-    lines = max(budget - offset, budget // 2) // LINE
+    lines = config.lines or max(budget - offset, budget // 2) // LINE
     parts.append(Part("slots", "int32", (lines * 16,), offset))
     return Layout(tuple(parts), offset + lines * LINE)
+
+
+def lines(config: RecallConfig, lanes: int) -> int:
+    """Lines of 16 slots in that layout."""
+    return layout(config, lanes).parts[-1].shape[0] // 16
 
 
 def rings(lanes: int) -> int:
@@ -120,11 +127,15 @@ class RecallTables:
         """Every table by name, sharing memory with the buffer: copy before the next write if it must stay as it is."""
         return {part.name: torch.from_numpy(getattr(self, part.name)) for part in self.layout.parts}
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over saved tables; ValueError where a name, a shape or a type differs."""
+    def load(self, tensors: Mapping[str, Tensor], other_lanes: bool = False) -> None:
+        """Take over saved tables; of `other_lanes`, what is counted, and the texts repeats are found in begin anew.
+
+        ValueError where a name, a shape or a type differs."""
         mine = self.tensors()
         if set(mine) != set(tensors):
             raise ValueError(f"recall tables differ: {', '.join(sorted(set(mine) ^ set(tensors)))}")
+        if other_lanes:
+            mine, tensors = ({k: v for k, v in all_.items() if k not in RINGS} for all_ in (mine, tensors))
         for name, tensor in tensors.items():
             if tensor.shape != mine[name].shape or tensor.dtype != mine[name].dtype:
                 raise ValueError(f"recall table {name!r} is {tuple(tensor.shape)}, expected {tuple(mine[name].shape)}")

@@ -7,6 +7,7 @@ with the sentence of the dataclass that owns them. Torch-free, like everything a
 """
 
 import difflib
+import functools
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from dataclasses import replace as with_fields
@@ -31,6 +32,8 @@ def nearest(word: str, known: list[str]) -> str:
 
 Config = TypeVar("Config")
 
+types_of = functools.cache(get_type_hints)
+
 
 def parse(text: Any, kind: Any, key: str) -> Any:
     """A setting's text (or TOML value) as the type of its field. Raises ConfigError naming the key."""
@@ -43,7 +46,7 @@ def parse(text: Any, kind: Any, key: str) -> Any:
         items = text if isinstance(text, list | tuple) else str(text).split(",") if text not in ("", "none") else []
         inner = kind.__args__[0]
         return tuple(inner(item) for item in items)
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
         takes = {bool: "on or off", int: "a whole number", float: "a number"}.get(kind, "values with commas between")
         raise ConfigError(f"{key} cannot be {text!r}: it takes {takes}.") from None
 
@@ -53,7 +56,8 @@ def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Co
 
     Raises ConfigError for an unknown key (nearest name offered), a value of the wrong type, or a contradiction.
     """
-    hints = get_type_hints(type(config))
+    kind: type = type(config)
+    hints = types_of(kind)
     values: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
@@ -86,8 +90,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return out
 
 
+DEEPEST = 8
+"""Sections within sections; no config of ours has as many."""
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as dotted keys."""
+    """Nested values as dotted keys. Raises ConfigError for what is no table of settings."""
+    require(isinstance(values, Mapping), "Settings are a table of names and values, and there is something else.")
+    require(prefix.count(".") < DEEPEST, f"There is no setting {prefix[:80]!r}: sections do not lie so deep.")
     out: dict[str, Any] = {}
     for key, value in values.items():
         out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})

@@ -34,14 +34,24 @@ class Answer(NamedTuple):
     def of(cls, response: requests.Response) -> Answer:
         """Read the headers of a 200, 206 or 416."""
         headers = response.headers
-        found = re.match(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", ""))
+        found = re.match(r"bytes (?:([0-9]{1,18})-[0-9]+|\*)/([0-9]{1,18}|\*)$", headers.get("Content-Range", ""))
         first = int(found[1]) if found and found[1] else None
         total = int(found[2]) if found and found[2] != "*" else None
         length = headers.get("Content-Length", "")
         # A length counts bytes on the wire; only without an encoding are they the bytes we store.
-        if response.status_code == 200 and length.isdigit() and not encoded(response):
+        if response.status_code == 200 and re.fullmatch("[0-9]{1,18}", length) and not encoded(response):
             total = int(length)
         return cls(headers.get("ETag"), headers.get("Last-Modified"), total, first)
+
+    @classmethod
+    def noted(cls, about: Mapping[str, Any]) -> Answer:
+        """What was written down of an answer; whatever else stands there is not known."""
+        etag, modified, total = about.get("etag"), about.get("modified"), about.get("total")
+        return cls(
+            etag if isinstance(etag, str) else None,
+            modified if isinstance(modified, str) else None,
+            total if type(total) is int and 0 <= total < 10**18 else None,
+        )
 
     @property
     def validator(self) -> str | None:

@@ -28,8 +28,7 @@ def check_apart(sources: Sequence[str], held: Sequence[str]) -> None:
     for text in held:
         one = parse(text)
         if one.live:
-            what = "standard input (-)" if one.kind == "stdin" else one.uri
-            raise SourceError(f"{what} cannot be held out: it can be read only once")
+            raise SourceError(f"{one.called} cannot be held out: it can be read only once")
         own = files(one)
         for spec, theirs in zip(read, known, strict=True):
             if one_place(spec, one, theirs, own) and overlap(spec, one):
@@ -38,7 +37,7 @@ def check_apart(sources: Sequence[str], held: Sequence[str]) -> None:
 
 def one_place(spec: Spec, other: Spec, files: Files, others: Files) -> bool:
     """Whether two sources have a file or an address in common."""
-    if spec.kind == other.kind == "url":
+    if spec.fetched and other.fetched:
         verified = spec.sha256 is not None and spec.sha256 == other.sha256
         return verified or anonymous(spec.place) == anonymous(other.place)
     return bool(files & others)
@@ -59,7 +58,7 @@ def files(spec: Spec) -> Files:
         if spec.kind == "python":
             return numbers(span.path for span in standing.python_source().spans)
         if spec.kind == "path" and os.path.isdir(spec.place):
-            return numbers(gather.listed(spec.place))
+            return frozenset(gather.listed(spec.place))
         if spec.kind == "path":
             return numbers([spec.place])
     return frozenset()

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from stream.tape import Place
+
+class Place(NamedTuple):
+    """Where a row begins, for eyes: a name and the fraction of that file already read (None: no end known)."""
+
+    source: str
+    fraction: float | None
+
+
+class Draw(NamedTuple):
+    """The next bytes of every lane that has any left."""
+
+    bytes_BT: npt.NDArray[np.uint8]
+    lengths_B: npt.NDArray[np.int64]
+    rows_B: npt.NDArray[np.int64]
+    places: list[Place]
+    fresh_B: npt.NDArray[np.bool_] | None = None
+    """Rows into which nothing may be carried; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -32,3 +48,5 @@ class Batch:
     """Per row, for display."""
     cursor: dict[str, Any]
     """JSON: the position after this batch."""
+    fresh_B: npt.NDArray[np.bool_] | None = None
+    """Rows whose lane begins another text, so that nothing may be carried into them; None where there are none."""

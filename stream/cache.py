@@ -12,8 +12,9 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 KEEP_SECONDS = 90 * 86_400
 SPARE_BYTES = 256 * 10**6
@@ -38,13 +39,18 @@ def room(path: Path) -> int:
 
 def write_whole(target: Path, blocks: Iterable[bytes]) -> int:
     """Write `blocks` beside `target`, flush, rename; return the bytes written. Nothing is left behind on any error."""
+    with writing(target) as out:
+        out.writelines(blocks)
+        return out.tell()
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[IO[bytes]]:
+    """A file beside `target` that takes its name, flushed, when all went well, and is gone when not."""
     handle, name = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
     try:
-        size = 0
         with os.fdopen(handle, "wb") as out:
-            for block in blocks:
-                out.write(block)
-                size += len(block)
+            yield out
             out.flush()
             os.fsync(out.fileno())
         os.replace(name, target)
@@ -52,13 +58,12 @@ def write_whole(target: Path, blocks: Iterable[bytes]) -> int:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
-    return size
 
 
 def touch(path: Path) -> None:
-    """Mark a copy as used today."""
+    """Mark a copy as used today; when it was written stays, for what is decoded of it is known by that."""
     with contextlib.suppress(OSError):
-        os.utime(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def forget_old(where: Path, now: float | None = None) -> None:

@@ -5,7 +5,7 @@ nothing does; folders are read in one order on every machine; no link is followe
 inside is read under its own name, what it points to outside is not ours), no device or pipe is opened, and folders of
 this program's own runs are passed by. Does not read plain files.
 
-    SOURCE ... -> parse -> [path | folder/* | url | python:] -> spans -> cut by #bytes -> Source ...
+    SOURCE ... -> parse -> [path | folder/* | address | python:] -> spans -> cut by #bytes -> Source ...
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from stream import formats, remote, standing
-from stream.source import Source, SourceError, Span, Spec, cut, legible, parse, shown, together
+from stream import formats, identity, remote, schemes, standing
+from stream.plain import readable, regular
+from stream.source import Member, Source, SourceError, Span, Spec, cut, legible, parse, shown, together
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -48,9 +50,9 @@ def check(specs: Sequence[Spec], warn: Warn) -> None:
     _survivors(specs, lambda spec: _look(spec), warn)
 
 
-def listed(folder: str) -> Iterator[str]:
-    """Paths of the files that are read of a folder. Raises SourceError when it cannot be looked into."""
-    return (path for path, _, _ in _walk(folder, _silent))
+def listed(folder: str) -> Iterator[tuple[int, int]]:
+    """Device and number of the files that are read of a folder. Raises SourceError when it cannot be looked into."""
+    return ((about.st_dev, about.st_ino) for _, _, about in _walk(folder, _silent))
 
 
 def standard_input(fd: int | None) -> int:
@@ -81,24 +83,24 @@ def _survivors(specs: Sequence[Spec], opened: Callable[[Spec], T], warn: Warn) -
 def _open(spec: Spec, known: Mapping[str, Any], warn: Warn) -> Source:
     if spec.kind == "python":
         whole = standing.python_source()
-    elif spec.kind == "url":
+    elif spec.fetched:
         whole = _download(spec, known, warn)
     elif os.path.isdir(spec.place):
         whole = _folder(spec, warn)
     else:
         whole = _file(spec, warn)
-    whole = Source(spec.uri, whole.spans, whole.identity)
+    whole = replace(whole, uri=spec.uri, weight=spec.weight)
     return cut(whole, spec.first, spec.last)
 
 
 def _look(spec: Spec) -> None:
-    if spec.kind == "url":
-        remote.reach(spec.place, spec.sha256)
+    if spec.fetched:
+        _fetcher(spec).reach(spec.place, spec.sha256)
     elif spec.kind == "path" and os.path.isdir(spec.place):
         if not any(_has_bytes(path, label, about.st_size) for path, label, about in _walk(spec.place, _silent)):
             raise SourceError(_nothing(spec.place))
     elif spec.kind == "path":
-        size = _regular(spec.place).st_size
+        size = regular(spec.place).st_size
         suffix = formats.suffix_of(spec.place)
         if suffix and size > QUICK:
             formats.head(spec.place, suffix, legible(spec.place))
@@ -108,7 +110,7 @@ def _look(spec: Spec) -> None:
 
 def _has_bytes(path: str, label: str, size: int) -> bool:
     try:
-        _regular(path)
+        regular(path)
         suffix = formats.suffix_of(path)
         if suffix and size <= QUICK:
             return bool(formats.decoded(path, suffix, label, _silent))
@@ -120,43 +122,56 @@ def _has_bytes(path: str, label: str, size: int) -> bool:
 def _download(spec: Spec, known: Mapping[str, Any], warn: Warn) -> Source:
     found = remote.kept(str(known["sha256"])) if "sha256" in known else None
     if found is None:
-        found = remote.fetch(remote.Wish(spec.place, spec.sha256), warn)
+        found = _fetcher(spec).fetch(remote.Wish(spec.place, spec.sha256), warn)
     label = shown(spec.place)
-    suffix = formats.suffix_of(urlsplit(spec.place).path)
+    suffix = formats.suffix_of(label.partition("?")[0])
     spans = _spans(str(found.path), label, suffix, found.size, warn)
     if not spans:
         raise SourceError(f"{label} holds no bytes")
     return Source(spec.uri, tuple(spans), {"sha256": found.sha256})
 
 
+def _fetcher(spec: Spec) -> ModuleType:
+    """What brings the bytes behind an address."""
+    return remote if spec.kind == "url" else schemes
+
+
 def _file(spec: Spec, warn: Warn) -> Source:
-    about = _regular(spec.place)
+    about = regular(spec.place)
     label = legible(spec.place)
     if about.st_size == 0:
         raise SourceError(f"{label} is empty")
-    spans = _spans(spec.place, label, formats.suffix_of(spec.place), about.st_size, warn)
+    suffix = formats.suffix_of(spec.place)
+    spans = _spans(spec.place, label, suffix, about.st_size, warn)
     if not spans:
         raise SourceError(f"{label} holds no bytes")
-    return Source(spec.uri, tuple(spans), {"size": about.st_size, "mtime_ns": about.st_mtime_ns})
+    if suffix:
+        return Source(spec.uri, tuple(spans), {"size": about.st_size, "mtime_ns": about.st_mtime_ns})
+    return Source(spec.uri, tuple(spans), identity.of_plain(spec.place, about.st_size, about.st_mtime_ns))
 
 
 def _folder(spec: Spec, warn: Warn) -> Source:
     spans: list[Span] = []
-    listing = hashlib.sha256()
+    members: list[Member] = []
+    listing, skip = hashlib.sha256(), len(os.path.join(spec.place, ""))
     for path, label, about in _walk(spec.place, warn):
         try:
-            _regular(path)
+            readable(path)
             found = _spans(path, label, formats.suffix_of(path), about.st_size, warn)
         except SourceError as error:
             warn(f"left out: {error}")
             continue
         if found:
             spans += found
-            name = os.path.relpath(path, spec.place)
+            name = path[skip:]
             listing.update(os.fsencode(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n"))
+            if len(members) <= identity.FILES_TOLD:
+                size = sum(span.stop - span.start for span in found)
+                members.append(Member(identity.name_of(name), about.st_size, about.st_mtime_ns, 0, size))
     if not spans:
         raise SourceError(_nothing(spec.place))
-    return Source(spec.uri, tuple(spans), {"listing": listing.hexdigest()})
+    told = tuple(members) if len(members) <= identity.FILES_TOLD else ()
+    return Source(spec.uri, tuple(spans), {"listing": listing.hexdigest()}, told)
 
 
 def _spans(path: str, label: str, suffix: str, size: int, warn: Warn) -> list[Span]:
@@ -165,64 +180,65 @@ def _spans(path: str, label: str, suffix: str, size: int, warn: Warn) -> list[Sp
     return [Span(path, 0, size, label)] if size else []
 
 
-def _regular(path: str) -> os.stat_result:
-    """Prove that `path` is a plain file we may read. Raises SourceError with the reason why not."""
-    label = legible(path)
-    try:
-        about = os.stat(path)
-        if stat.S_ISFIFO(about.st_mode):
-            raise SourceError(f"{label} is a pipe; read it through standard input, as in: - < {label}")
-        if not stat.S_ISREG(about.st_mode):
-            raise SourceError(f"{label} is neither a file nor a folder")
-        with open(path, "rb"):
-            return about
-    except FileNotFoundError:
-        raise SourceError(f"{label} does not exist") from None
-    except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not a usable name"
-        raise SourceError(f"{label} cannot be read: {reason}") from None
-
-
 def _walk(root: str, warn: Warn) -> Iterator[tuple[str, str, os.stat_result]]:
     """(path, label, stat) of every plain file below `root`, sorted; what was passed by is counted in one warning."""
     passed: Counter[str] = Counter()
     inside = os.path.realpath(root) + os.sep
-    yield from _branch(root, inside, passed, warn, top=True)
+    open_folders = [_entries(root, passed)]  # a stack of our own: folders may lie deeper than calls can
+    while open_folders:
+        for entry in open_folders[-1]:
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # gone since it was listed
+                continue
+            except OSError:
+                passed["files or folders that cannot be looked at"] += 1
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                open_folders.append(_below(entry, passed, warn))
+                break
+            if stat.S_ISREG(about.st_mode):
+                yield entry.path, legible(entry.path), about
+            elif not stat.S_ISLNK(about.st_mode):
+                passed["devices, pipes or sockets"] += 1
+            elif not _leads_inside(entry.path, inside):
+                passed["links that lead out of it"] += 1
+        else:
+            open_folders.pop()
     for what, count in sorted(passed.items()):
         warn(f"left out: {legible(root)} holds {count} {what}")
 
 
-def _branch(
-    folder: str, inside: str, passed: Counter[str], warn: Warn, top: bool = False
-) -> Iterator[tuple[str, str, os.stat_result]]:
+def _leads_inside(link: str, inside: str) -> bool:
+    try:
+        return (os.path.realpath(link) + os.sep).startswith(inside)
+    except OSError:  # of another user's process, say: it cannot even be asked where it leads
+        return False
+
+
+def _below(entry: os.DirEntry[str], passed: Counter[str], warn: Warn) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder inside the one that was named; nothing where it cannot or should not be read."""
+    if entry.name in HISTORY:
+        passed["version control folders"] += 1
+        return iter(())
+    try:
+        return _entries(entry.path, passed)
+    except SourceError as error:
+        warn(f"left out: {error}")
+        return iter(())
+
+
+def _entries(folder: str, passed: Counter[str]) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, by name. Raises SourceError where it cannot be listed."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        reason = f"{legible(folder)} cannot be read: {os.strerror(error.errno or 0)}"
-        if top:
-            raise SourceError(reason) from None
-        warn(f"left out: {reason}")
-        return
+        raise SourceError(f"{legible(folder)} cannot be read: {os.strerror(error.errno or 0)}") from None
     if any(entry.name == "run.json" for entry in entries):
         passed["runs of this program"] += 1
-        return
-    for entry in entries:
-        try:
-            about = entry.stat(follow_symlinks=False)
-        except OSError:  # gone since it was listed
-            continue
-        if stat.S_ISDIR(about.st_mode):
-            if entry.name in HISTORY:
-                passed["version control folders"] += 1
-            else:
-                yield from _branch(entry.path, inside, passed, warn)
-        elif stat.S_ISREG(about.st_mode):
-            yield entry.path, legible(entry.path), about
-        elif not stat.S_ISLNK(about.st_mode):
-            passed["devices, pipes or sockets"] += 1
-        elif not (os.path.realpath(entry.path) + os.sep).startswith(inside):
-            passed["links that lead out of it"] += 1
+        return iter(())
+    return iter(entries)
 
 
 def _nothing(folder: str) -> str:

@@ -61,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; {} where there is none."""
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -15,20 +15,17 @@ from typing import Any, NamedTuple
 
 from stream import cursor as position
 from stream import gather
+from stream.batch import Draw
 from stream.source import Source, SourceError, parse
-from stream.tape import Draw, Tape, TapeLanes
+from stream.tape import Tape, TapeLanes
 
 
 class Added(NamedTuple):
-    """A source and its lanes."""
+    """A source, its lanes, and what a cursor says of its bytes."""
 
     source: Source
     lanes: TapeLanes
-
-    @property
-    def described(self) -> list[dict[str, Any]]:
-        """What a cursor says of its bytes."""
-        return position.described([self.source])
+    described: list[dict[str, Any]]
 
 
 class Parts:
@@ -41,10 +38,10 @@ class Parts:
 
     def add(self, source: Source, cursor: Mapping[str, Any] | None = None) -> None:
         """Read a source when the epoch that is being read is over; from where `cursor` says, if it does."""
-        lanes = TapeLanes(Tape([source], self.warn), len(self.main.offsets()), self.main.chunk, 1)
-        one = Added(source, lanes)
+        lanes = TapeLanes(Tape([source], self.warn), self.main.count, self.main.chunk, 1, self.main.apart)
+        one = Added(source, lanes, position.described([source]))
         if cursor is not None:
-            position.restore({**cursor, "epoch": 1}, one.described, lanes, self.warn)
+            position.restore({**cursor, "epoch": 1}, [source], lanes, self.warn)
         self.added.append(one)
 
     @property
@@ -94,15 +91,24 @@ class Parts:
         self._drawn = self.main
         return self.main.draw()
 
-    def places(self) -> list[dict[str, Any]]:
-        """Where the added parts stand, for a cursor."""
-        return [{"sources": one.described, "lanes": one.lanes.offsets()} for one in self.added]
+    def position(self) -> dict[str, Any]:
+        """Where everything stands, for a cursor."""
+        main = self.main
+        return {
+            "epoch": main.epoch,
+            "read": main.read,
+            "lanes": main.offsets(),
+            **({} if main.weights is None else {"weights": main.weights}),
+            "added": [
+                {"sources": one.described, "read": one.lanes.read, "lanes": one.lanes.offsets()} for one in self.added
+            ],
+        }
 
     def seek(self, cursor: Mapping[str, Any]) -> None:
         """Stand where a cursor of these very parts was taken."""
-        self.main.seek(cursor["epoch"], cursor["lanes"])
+        self.main.seek(cursor["epoch"], cursor["lanes"], cursor["read"])
         for one, place in zip(self.added, cursor["added"], strict=True):
-            one.lanes.seek(1, place["lanes"])
+            one.lanes.seek(1, place["lanes"], place["read"])
 
     def _all(self) -> list[TapeLanes]:
         return [self.main, *(one.lanes for one in self.added)]
@@ -116,9 +122,10 @@ class Parts:
         return self.main
 
 
+@position.understood()
 def open_added(parts: Parts, sources: Sequence[str], saved: Mapping[str, Any] | None) -> None:
     """Add what a run was given while it went on, each from its saved position; what cannot be read is left out."""
-    places = {str(one["sources"][0]["uri"]): one for one in (saved or {}).get("added", [])}
+    places = position.added(saved)
     for text in sources:
         place = places.get(parse(text).uri)
         known = {str(one["uri"]): dict(one["identity"]) for one in place["sources"]} if place else {}
@@ -132,6 +139,5 @@ def open_source(text: str, warn: Callable[[str], None], known: Mapping[str, Mapp
     """One stored source, counted and ready to read; it may take as long as a download. Raises SourceError."""
     spec = parse(text)
     if spec.live:
-        what = "standard input (-)" if spec.kind == "stdin" else spec.uri
-        raise SourceError(f"{what} is live: it is read from the start of a run or not at all")
+        raise SourceError(f"{spec.called} is live: it is read from the start of a run or not at all")
     return gather.gather([spec], known or {}, warn)[0]

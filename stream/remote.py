@@ -2,7 +2,7 @@
 
 Promises: a cut connection goes on where it broke, in this run or the next; what is kept is whole, of the promised
 sha256 if one was given, and under its final name only then; a server that is down is an answer, not a wait; no
-password or query value appears in a message or on disk. Does not follow addresses other than http and https.
+password or query value appears in a message or on disk. Other addresses are for `schemes`, which keeps them here too.
 
     urls/<sha256 of the address>.json  {sha256, etag, modified}      downloads/<sha256 of the bytes>
                                 <...>.part + <...>.part.json         what a broken download left, and which version
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -67,6 +68,8 @@ class Wish:
 
 def kept(sha256: str) -> Download | None:
     """The copy with these bytes, if we have it: no network involved."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256):  # out of a saved position: it must not name a file elsewhere
+        return None
     path = cache.folder("downloads") / sha256
     if not path.is_file():
         return None
@@ -76,7 +79,7 @@ def kept(sha256: str) -> Download | None:
 
 def copy(url: str, sha256: str | None = None) -> Download | None:
     """What we have of an address, as it was when it was last fetched: no network involved."""
-    found = sha256 or read_json(_key(url).with_suffix(".json")).get("sha256")
+    found = sha256 or read_json(key_of(url).with_suffix(".json")).get("sha256")
     return None if found is None else kept(str(found))
 
 
@@ -113,7 +116,7 @@ def fetch(wish: Wish, warn: Callable[[str], None]) -> Download:
 def _current(wish: Wish, warn: Callable[[str], None]) -> Download:
     if wish.sha256 is not None and (found := kept(wish.sha256)) is not None:
         return found
-    key = _key(wish.url)
+    key = key_of(wish.url)
     about = read_json(key.with_suffix(".json"))
     before = kept(str(about["sha256"])) if "sha256" in about and wish.sha256 is None else None
     try:
@@ -125,8 +128,8 @@ def _current(wish: Wish, warn: Callable[[str], None]) -> Download:
         return before
 
 
-def _key(url: str) -> Path:
-    """What an address is kept under; its password has no part in it."""
+def key_of(url: str) -> Path:
+    """What an address is noted under; its password has no part in it."""
     return cache.folder("urls") / hashlib.sha256(os.fsencode(anonymous(url))).hexdigest()
 
 
@@ -146,7 +149,7 @@ def _fetched(wish: Wish, key: Path, about: Mapping[str, Any]) -> Download | None
                 return None
             found = digest(part)
             if wish.sha256 in (None, found):
-                return _keep(part, key, found, transfer)
+                return keep(part, key, found, {"etag": transfer.answer.etag, "modified": transfer.answer.modified})
             resumed = transfer.resumed
             forget(part)
             # A part that another day's file was glued to deserves one clean try.
@@ -160,8 +163,7 @@ class Transfer:
 
     def __init__(self, wish: Wish, part: Path, about: Mapping[str, Any]) -> None:
         self.wish, self.part, self.about = wish, part, about
-        noted = read_json(note(part))
-        self.answer = Answer(noted.get("etag"), noted.get("modified"), noted.get("total"))
+        self.answer = Answer.noted(read_json(note(part)))
         if not (self.answer.validator or wish.sha256):
             forget(part)  # of a version nobody can name
         self.resumed = self.have > 0
@@ -253,7 +255,8 @@ class Transfer:
         return True
 
 
-def _keep(part: Path, key: Path, sha256: str, transfer: Transfer) -> Download:
+def keep(part: Path, key: Path, sha256: str, answer: Mapping[str, Any]) -> Download:
+    """Give a whole part its final name, and note which version of its address it is."""
     size = part.stat().st_size
     with open(part, "rb") as whole:
         os.fsync(whole.fileno())
@@ -262,6 +265,5 @@ def _keep(part: Path, key: Path, sha256: str, transfer: Transfer) -> Download:
     cache.forget_old(key.parent)
     os.replace(part, target)
     forget(part)
-    answer = transfer.answer
-    write_json(key.with_suffix(".json"), {"sha256": sha256, "etag": answer.etag, "modified": answer.modified})
+    write_json(key.with_suffix(".json"), {"sha256": sha256, **answer})
     return Download(target, size, sha256)

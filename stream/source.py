@@ -4,7 +4,7 @@ Promises: every way of writing a source on the command line is understood here o
 nothing that leaves this file carries a password. Does not open anything: `gather` finds the bytes, `tape` reads them.
 
     "notes/#weight=3"  "book.txt.gz#bytes=0-10m"  "https://host/page#sha256=..."  "python:"  "-"  "server.log#follow"
-        |                                                                                  |        |
+        |              "file:///a/path"           "s3://bucket/key"                        |        |
       parse -> Spec -> gather -> Source = spans of plain files, end to end                 live: bytes as they arrive
 """
 
@@ -13,25 +13,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_FRAGMENT = re.compile(r"#((?:bytes|sha256|weight)=[^#]*|follow(?:&[^#]*)?)$", re.IGNORECASE)
-_SLICE = re.compile(r"(?:(\d+)([kmg]?))?-(?:(\d+)([kmg]?))?", re.IGNORECASE)
+from stream import fragment
+from stream.errors import SourceError as SourceError
+from stream.errors import legible as legible
+from stream.errors import together as together
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
-class SourceError(Exception):
-    """A source that cannot be read. `str(error)` is one clear sentence without a full stop."""
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
+_CHAIN = re.compile(r"[A-Za-z0-9+._-]+::.*://", re.DOTALL)
+HTTP = ("http", "https")
 
 
 @dataclass(frozen=True)
 class Spec:
     """One source as it was asked for, before anything is opened."""
 
-    kind: Literal["path", "url", "python", "stdin"]
+    kind: Literal["path", "url", "remote", "python", "stdin"]
+    """An http(s) address is a "url", one of any other scheme is "remote"."""
     place: str
     """Path or address to open; an address still holds its credentials, so never show this."""
     uri: str
@@ -50,6 +52,16 @@ class Spec:
         """Whether bytes come when they come, instead of lying there."""
         return self.kind == "stdin" or self.follow
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return "standard input (-)" if self.kind == "stdin" else self.uri
+
+    @property
+    def fetched(self) -> bool:
+        """Whether it is an address, read from a private copy."""
+        return self.kind in ("url", "remote")
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -61,6 +73,19 @@ class Span:
     label: str
 
 
+class Member(NamedTuple):
+    """One file of a folder, as it stands in a cursor."""
+
+    name: str
+    size: int
+    """On disk."""
+    mtime_ns: int
+    first: int
+    """Decoded bytes of it before the source's part."""
+    bytes: int
+    """Decoded bytes of it in the source."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A stored source, counted and ready to read."""
@@ -69,6 +94,10 @@ class Source:
     spans: tuple[Span, ...]
     identity: dict[str, Any]
     """JSON; equal identities mean equal bytes, so a saved position still holds."""
+    members: tuple[Member, ...] = ()
+    """The files of a folder, in the order in which they are read; none of a very large one."""
+    weight: float | None = None
+    """As in Spec."""
 
     @property
     def size(self) -> int:
@@ -82,13 +111,19 @@ def parse(text: str) -> Spec:
         return Spec("stdin", "-", "-")
     if not text:
         raise SourceError("a source is an empty word; name a file, a folder, an address, python: or -")
-    place, asked = _split_fragment(text)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise SourceError("a source is named with characters that no file or address can have") from None
+    place, asked = fragment.split(text)
     shown_slice = asked.shown
     given: dict[str, Any] = asked._asdict()
-    scheme = _SCHEME.match(place)
-    if scheme is not None:
-        _check_address(place, scheme[1])
-        return Spec("url", place, shown(place) + shown_slice, **given)
+    scheme = _scheme(place)
+    if scheme in ("file", "local"):
+        place = _local(place)
+    elif scheme:
+        _check_address(place, scheme, asked.follow)
+        return Spec("url" if scheme in HTTP else "remote", place, shown(place) + shown_slice, **given)
     if asked.sha256 is not None:
         raise SourceError(f"{legible(place)}: #sha256= belongs to an address, not to a path")
     if place == "python:":
@@ -98,10 +133,18 @@ def parse(text: str) -> Spec:
     return Spec("path", place, legible(place) + shown_slice, **given)
 
 
+def first_live(sources: Iterable[str]) -> Spec | None:
+    """The first source whose bytes come when they come, if there is one. Raises SourceError for a malformed one."""
+    return next((spec for spec in map(parse, sources) if spec.live), None)
+
+
 def cut(source: Source, first: int, last: int | None) -> Source:
     """Bytes [first, last) of a source, counted over all its spans. Raises SourceError when nothing lies there."""
+    if not first and last is None and source.spans:
+        return source
     stop = source.size if last is None else min(last, source.size)
     kept: list[Span] = []
+    members: list[Member] = []
     at = 0
     for span in source.spans:
         low, high = max(first, at), min(stop, at + span.stop - span.start)
@@ -110,113 +153,75 @@ def cut(source: Source, first: int, last: int | None) -> Source:
         at += span.stop - span.start
     if not kept:
         raise SourceError(f"{source.uri} holds no bytes there; the whole has {source.size}")
-    return Source(source.uri, tuple(kept), source.identity)
+    at = 0
+    for one in source.members:
+        low, high = max(first, at), min(stop, at + one.bytes)
+        if low < high:
+            members.append(one._replace(first=low - at, bytes=high - low))
+        at += one.bytes
+    return replace(source, spans=tuple(kept), members=tuple(members))
 
 
-def legible(name: str) -> str:
-    """A file name as valid text: bytes that are not UTF-8 are replaced, so that printing it cannot fail."""
-    return os.fsencode(name).decode("utf-8", "replace")
+def is_address(text: str) -> bool:
+    """Whether a SOURCE argument is written as an address, which means the same from any folder."""
+    return _SCHEME.match(text) is not None
 
 
 def shown(url: str) -> str:
     """An address without user, password, fragment and the values of its query: any of them may be a secret."""
-    parts = urlsplit(url)
-    query = urlencode([(key, "...") for key, _ in parse_qsl(parts.query, keep_blank_values=True)], safe=".")
-    return legible(urlunsplit((parts.scheme, _host(parts), parts.path, query, "")))
+    scheme, host, rest = _bare(url)
+    path, _, query = rest.partition("?")
+    asked = urlencode([(key, "...") for key, _ in parse_qsl(query, keep_blank_values=True)], safe=".")
+    return legible(f"{scheme}://{host}{path}{'?' if asked else ''}{asked}")
 
 
 def anonymous(url: str) -> str:
-    """An address without user, password and fragment, query kept: what names a cached copy (hashed, never shown)."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme.lower(), _host(parts).lower(), parts.path, parts.query, ""))
+    """An address without user, password and fragment, query kept: what names a cached copy (hashed, never shown).
+
+    Beyond http(s) a name before an @ is a part of the place, as in abfs://container@account, unless a password follows
+    it; capitals matter, and a # is a part of the name."""
+    scheme, host, rest = _bare(url)
+    return f"{scheme}://{host.lower() if scheme in HTTP else host}{rest}"
 
 
-def together(reasons: Iterable[str]) -> str:
-    """One sentence out of the reasons why none of the sources can be read."""
-    found = list(reasons)
-    return found[0] if len(found) == 1 else "nothing is left to read: " + "; ".join(found)
+def _bare(url: str) -> tuple[str, str, str]:
+    """Scheme, host and the rest of an address, without credentials."""
+    found = _ADDRESS.match(url)
+    assert found is not None
+    scheme, host, rest = found[1].lower(), found[2], found[3]
+    user, _, bare = host.rpartition("@")
+    if scheme in HTTP:
+        return scheme, bare, rest.partition("#")[0]
+    return scheme, bare if ":" in user else host, rest
 
 
-def _host(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
+def _scheme(place: str) -> str:
+    """What stands before ://, "" for what is no address. Raises SourceError for several addresses in one."""
+    found = _SCHEME.match(place)
+    scheme = found[1].lower() if found else ""
+    if ("::" in place and scheme not in HTTP) if scheme else _CHAIN.match(place) and not os.path.lexists(place):
+        raise SourceError("several addresses chained with :: are not read; name the one that holds the bytes")
+    return scheme
 
 
-class _Asked(NamedTuple):
-    """What stands behind the # of a source."""
-
-    first: int = 0
-    last: int | None = None
-    sha256: str | None = None
-    weight: float | None = None
-    follow: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The part of it that says which bytes are meant, as it stands in a cursor."""
-        words = [f"bytes={self.first}-{'' if self.last is None else self.last}"] if self.first or self.last else []
-        words += ["follow"] if self.follow else []
-        return "#" + "&".join(words) if words else ""
-
-
-def _split_fragment(text: str) -> tuple[str, _Asked]:
-    found = _FRAGMENT.search(text)
-    # A file whose very name ends like a slice is that file.
-    if found is None or (_SCHEME.match(text) is None and os.path.lexists(text)):
-        return text, _Asked()
-    asked = _Asked()
-    for word in found[1].split("&"):
-        key, mark, value = word.partition("=")
-        if key.lower() == "bytes":
-            first, last = _slice(value)
-            asked = asked._replace(first=first, last=last)
-        elif key.lower() == "sha256" and re.fullmatch(r"[0-9a-fA-F]{64}", value):
-            asked = asked._replace(sha256=value.lower())
-        elif key.lower() == "weight":
-            asked = asked._replace(weight=_weight(value))
-        elif key.lower() == "follow" and not mark:
-            asked = asked._replace(follow=True)
-        else:
-            raise SourceError(_not_understood(word, key.lower()))
-    if asked.follow and (asked.last is not None or asked.sha256 or asked.weight):
-        raise SourceError(f"#{legible(found[1])}: what is followed has no end, no sha256 and a lane of its own")
-    return text[: found.start()], asked
-
-
-def _not_understood(word: str, key: str) -> str:
-    if key == "sha256":
-        return f"#{legible(word)} is not a sha256 of 64 hexadecimal digits"
-    return f"#{legible(word)} is not understood; there are #bytes=START-END, #weight=W, #sha256=HEX and #follow"
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text) if re.fullmatch(r"[0-9.]{1,12}", text) else 0.0
-    except ValueError:
-        weight = 0.0
-    if not 1e-6 <= weight <= 1e6:
-        raise SourceError(f"#weight={legible(text)} is not a weight; write a number above 0, as in #weight=3")
-    return weight
-
-
-def _slice(text: str) -> tuple[int, int | None]:
-    found = _SLICE.fullmatch(text)
-    if found is None or text == "-":
-        raise SourceError(f"#bytes={legible(text)} is not a slice; write #bytes=START-END, as in #bytes=0-10m")
-    first = int(found[1]) * SCALE[found[2].lower()] if found[1] else 0
-    last = int(found[3]) * SCALE[found[4].lower()] if found[3] else None
-    if last is not None and last <= first:
-        raise SourceError(f"#bytes={text} is an empty slice; END comes after START")
-    return first, last
-
-
-def _check_address(url: str, scheme: str) -> None:
-    if scheme.lower() not in ("http", "https"):
-        raise SourceError(f"{scheme}:// is not read; only http:// and https:// addresses are")
+def _check_address(url: str, scheme: str, follow: bool) -> None:
+    if follow and scheme not in HTTP:
+        raise SourceError(f"{scheme}:// cannot be followed; only files, http:// and https:// can")
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = bool(parts.hostname or scheme not in HTTP) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
-    if not usable or re.search(r"[\x00-\x20\x7f]", url):
+    # A key in a store may hold a space; nothing holds a control character.
+    if not usable or re.search(r"[\x00-\x20\x7f]" if scheme in HTTP else r"[\x00-\x1f\x7f]", url):
         # Not even this much of a malformed address is safe to show: its password may be anywhere in it.
         raise SourceError(f"the {scheme}:// address has no usable host name or port, or holds a space")
+
+
+def _local(url: str) -> str:
+    """The path a file:// address stands for. Raises SourceError for one on another machine."""
+    found = _ADDRESS.match(url)
+    assert found is not None
+    if found[2] not in ("", "localhost") or not found[3].startswith("/"):
+        raise SourceError(f"{shown(url)} is on another machine; write file:///PATH for a file on this one")
+    return unquote(found[3])

@@ -18,6 +18,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from stream import formats, remote
@@ -78,7 +79,7 @@ def wikitext(offline_after: float, warn: Callable[[str], None]) -> Source:
     missing = [name for name in WIKITEXT_ORDER if name not in named]
     if missing:
         raise SourceError(f"WikiText-2 came without {missing[0]}")
-    ordered = tuple(Span(named[name].path, 0, named[name].stop, name) for name in WIKITEXT_ORDER)
+    ordered = tuple(replace(named[name], label=name) for name in WIKITEXT_ORDER)
     return Source(WIKITEXT_URI, ordered, {"sha256": found.sha256})
 
 

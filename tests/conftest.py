@@ -17,8 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import main  # the environment first
+from tests.sameness import facts_of
 
-# The same examples in every run of the suite; with H2Q_FUZZ=N new ones are drawn, N of each.
+# The same examples in every run of the suite; with H2Q_FUZZ=N (`make fuzz`) new ones are drawn, N of each.
 if "H2Q_FUZZ" in os.environ:
     settings.register_profile("fuzz", max_examples=int(os.environ["H2Q_FUZZ"]), deadline=None)
     settings.load_profile("fuzz")
@@ -113,6 +114,4 @@ class Ear:
 
 def steps_of(run: Path) -> list[dict[str, Any]]:
     """The step facts of a run without what a clock decides."""
-    clocks = ("bytes_per_s", "elapsed", "ms", "memory_mb")
-    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in fact.items() if k not in clocks} for fact in found if fact["event"] == "step"]
+    return facts_of(run)

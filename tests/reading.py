@@ -17,6 +17,16 @@ from stream.lanes import Batch, Lanes
 from stream.prefetch import Prefetch
 
 
+class Clock:
+    """A clock that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own, and no proxy between a test and its server."""
     monkeypatch.setenv("H2Q_CACHE", str(folder / "cache"))

@@ -215,7 +215,7 @@ def test_what_cannot_be_added_is_refused_in_a_sentence_and_nothing_changes(text:
         ("nowhere.txt", "does not exist"),
         ("empty", "is empty"),
         ("", "empty word"),
-        ("ftp://host/a", "not read"),
+        ("gopher://host/a", "not read"),
         ("text.txt", "already"),
         (3, "takes a source"),
     ):

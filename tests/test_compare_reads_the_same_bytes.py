@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,13 @@ def without_ppmd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyppmd", None)
 
 
-def test_a_network_changes_nothing_of_recall_alone() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_network_changes_nothing_of_recall_alone(apart: bool) -> None:
     config = tiny_run()
     trainer, alone = Trainer(config, config.train.lanes), Alone(config, config.train.lanes)
     for batch in batches(prose(1501)):  # the last micro-batches are ragged
+        if apart:
+            batch = replace(batch, fresh_B=batch.rows_B == trainer.progress.steps % 5)
         score = trainer.step(batch)
         before = alone.progress.bits
         alone.step(batch)

@@ -30,8 +30,7 @@ from h2q.threads import settle
 from h2q.train.config import Setting, resolve
 from h2q.train.trainer import Trainer
 from h2q.train.warm import warm
-from stream.lanes import Batch
-from stream.tape import Place
+from stream.lanes import Batch, Place
 
 settle(1)
 warm(print, [resolve("small", None, [Setting("pattern", "hope,attention", "test")]).model])

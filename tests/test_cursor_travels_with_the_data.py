@@ -96,11 +96,17 @@ def test_other_sources_than_the_saved_ones_are_said(tmp_path: Path) -> None:
         assert "no longer the same" in said[0]
 
 
-def test_a_cursor_of_other_lanes_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_cursor_is_refused(tmp_path: Path) -> None:
     name = write(tmp_path / "f", noise(100))
     good = every_batch(open_lanes([name], lanes=2, chunk=10, warn=_silent))[1].cursor
-    bad: list[dict[str, Any]] = [{}, good | {"version": 99}, good | {"lanes": [1, 2, 3]}, good | {"lanes": [-1, 2]}]
+    bad: list[dict[str, Any]] = [{}, good | {"version": 99}, good | {"lanes": [1, 2, 35]}, good | {"lanes": [-1, 2]}]
     bad += [good | {"lanes": None}, good | {"sources": [{}]}, good | {"lanes": [51, 0]}, good | {"epoch": 0}]
+    bad += [good | {"lanes": [1.0, 2]}, good | {"lanes": [True, 2]}, good | {"epoch": "1"}, good | {"sources": 3}]
+    bad += [good | {"read": read} for read in ([[0, 101]], [[5, 2]], [[0, 5], [3, 9]], [[0]], [5], 7, [[0, 0]])]
+    bad += [good | {"read": [[0, 90]], "lanes": [6, 5]}, good | {"weights": [1.0, 2.0]}, good | {"weights": [0.0]}]
+    bad += [good | {"weights": [float("nan")]}, good | {"weights": ["3"]}]
+    places: list[Any] = [5, [5], [{}], [{"sources": []}]]
+    bad += [good | {"added": place} for place in places]
     for cursor in bad:
         with pytest.raises(SourceError, match="saved"):
             open_lanes([name], lanes=2, chunk=10, cursor=cursor, warn=_silent)

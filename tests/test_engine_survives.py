@@ -31,8 +31,9 @@ def test_a_gradient_that_is_not_finite_is_skipped_counted_and_said(text: Path, m
     monkeypatch.setattr(Levels, "finite", lambda self: len(ear.steps("step")) != 3)
     assert operate(*ordered("--steps", "30"), [ear], 0.0) == 0
     assert [fact["skipped"] for fact in ear.told if fact["event"] == "step"] == [0] * 3 + [1] * 27
-    assert len(notices(ear)) == 1
-    assert "micro-batch 4" in notices(ear)[0]
+    told = [fact for fact in ear.told if fact["event"] == "trouble"]
+    assert [(fact["kind"], fact["step"]) for fact in told] == [("nonfinite", 4)]
+    assert notices(ear) == [], "it is told once"
     statuses = [fact["status"] for fact in ear.told if fact["event"] == "status"]
     assert statuses[-3:] == ["unstable", "learning", "finished"]
     assert ear.told[-1]["skipped"] == 1
@@ -49,7 +50,7 @@ def test_a_reader_that_leaves_ends_the_run_after_a_save(text: Path) -> None:
 
     run, order = ordered()
     assert operate(run, order, [Leaving()], 0.0) == 130
-    assert [path.name for path in run.checkpoints.iterdir()] == ["step-000000003"]
+    assert [path.name for path in store.saves(run.checkpoints)] == ["step-000000003"]
 
 
 def test_a_full_disk_is_said_once_and_learning_goes_on(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_a_full_disk_is_said_once_and_learning_goes_on(text: Path, monkeypatch: 
     assert notices(ear) == ["metrics.jsonl cannot be written: No space left on device"]
 
 
-def test_a_failed_save_is_a_notice_and_the_older_one_stays(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_saves_are_one_notice_and_one_at_the_end(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def finish(unfinished: store.Unfinished) -> Path:
         if unfinished.step > 4:
             store.abandon(unfinished)
@@ -72,10 +73,12 @@ def test_a_failed_save_is_a_notice_and_the_older_one_stays(text: Path, monkeypat
 
     monkeypatch.setattr("checkpoints.writer.finish", finish)
     ear = Ear()
-    run, order = ordered("--steps", "8", "--set", "save_steps=4")
-    assert operate(run, order, [ear], 0.0) == 0
-    assert notices(ear) == ["A save failed: the disk is full."]
-    assert [path.name for path in run.checkpoints.iterdir()] == ["step-000000004"]
+    run, order = ordered("--steps", "12", "--set", "save_steps=4")
+    assert operate(run, order, [ear], 0.0) == 1
+    ends = "This run ends without a save of step 12: the disk is full."
+    assert notices(ear) == ["A save failed: the disk is full.", ends]
+    assert ear.steps("saved") == [4]
+    assert [path.name for path in store.saves(run.checkpoints)] == ["step-000000004"]
 
 
 def test_a_failure_is_told_and_raised_not_swallowed(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:

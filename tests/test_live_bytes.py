@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -10,17 +12,7 @@ import pytest
 
 from stream.lanes import Batch, Lanes, SourceError, open_lanes
 from stream.prefetch import Prefetch
-from tests.reading import by_lane, every_batch, noise, pipe, write
-
-
-class Clock:
-    """A clock that moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.reading import Clock, by_lane, every_batch, noise, pipe, write
 
 
 def _silent(sentence: str) -> None:
@@ -209,3 +201,97 @@ def test_a_conversation_that_was_not_asked_for_is_refused(tmp_path: Path) -> Non
     reader = open_lanes([write(tmp_path / "f", b"abc")], lanes=1, chunk=4, warn=_silent)
     with pytest.raises(ValueError, match="without a conversation"):
         reader.feed(b"hi")
+
+
+def test_every_live_source_has_a_lane_of_its_own_in_the_order_they_were_named(tmp_path: Path) -> None:
+    clock = Clock()
+    stored, one, two = (
+        write(tmp_path / name, text) for name, text in (("s", b"s" * 8), ("1", b"one!"), ("2", b"two!"))
+    )
+    sources = [f"{one}#follow", stored, "-", f"{two}#follow"]
+    with pipe() as (out, into):
+        reader = open_lanes(sources, lanes=2, chunk=4, chat=True, stdin_fd=out, warn=_silent, clock=clock)
+        assert (reader.count, reader.names) == (6, [stored, sources[0], "-", sources[3]])
+        os.write(into, b"pipe")
+        reader.feed(b"said")
+        batch = reader.next(0.0)
+        assert batch is not None
+        assert batch.kinds == ("stored", "stored", "live", "live", "live", "chat")
+        assert batch.rows_B.tolist() == [0, 1, 2, 3, 4, 5]
+        assert [_text(batch, row) for row in range(6)] == [b"ssss", b"ssss", b"one!", b"pipe", b"two!", b"said"]
+        assert [place.source for place in batch.places[2:]] == [sources[0], "-", sources[3], "conversation"]
+        assert [(one["uri"], one["bytes"]) for one in batch.cursor["live"]] == [(name, 4) for name in reader.names[1:]]
+        assert reader.next(0.0) is None
+        os.write(into, b"more")
+        batch = reader.next(0.0)
+        assert batch is not None
+        assert (batch.rows_B.tolist(), batch.bytes_BT.shape) == ([3], (1, 4))
+        reader.close()
+
+
+def test_a_starving_lane_costs_a_busy_one_nothing(tmp_path: Path) -> None:
+    def shapes(*starving: str) -> list[tuple[list[int], tuple[int, ...], bytes]]:
+        clock, seen = Clock(), []
+        with pipe() as (out, into):
+            reader = open_lanes(["-", *starving], lanes=1, chunk=4, stdin_fd=out, warn=_silent, clock=clock)
+            for _ in range(50):
+                os.write(into, b"busy")
+                batch = reader.next(0.0)  # at once: it never waits for the others
+                assert batch is not None
+                seen.append((batch.rows_B.tolist(), batch.bytes_BT.shape, _text(batch)))
+                clock.now += 0.01
+            reader.close()
+        return seen
+
+    starving = [f"{write(tmp_path / str(i), b'')}#follow" for i in range(5)]
+    assert shapes() == shapes(*starving) == [([0], (1, 4), b"busy")] * 50
+
+
+def test_a_lane_with_few_bytes_joins_the_batches_of_a_busy_one_when_its_time_has_come(tmp_path: Path) -> None:
+    clock, slow = Clock(), tmp_path / "slow"
+    write(slow, b"")
+    with pipe() as (out, into):
+        reader = open_lanes(["-", f"{slow}#follow"], lanes=1, chunk=4, stdin_fd=out, warn=_silent, clock=clock)
+        rows = []
+        for step in range(100):
+            if step == 10:
+                write(slow, b"xy")
+            os.write(into, b"busy")
+            batch = reader.next(0.0)
+            assert batch is not None
+            rows.append(batch.rows_B.tolist())
+            if len(batch.rows_B) == 2:
+                assert batch.lengths_B.tolist() == [4, 2]
+            clock.now += 0.02
+        assert rows.count([0, 1]) == 1
+        assert 10 + 25 <= rows.index([0, 1]) <= 10 + 25 + 14  # half a second after it was seen, at most 0.25 s late
+        reader.close()
+
+
+def test_live_lanes_take_turns_with_a_later_epoch_together(tmp_path: Path) -> None:
+    stored = write(tmp_path / "s", b"s" * 8)
+    logs = [f"{write(tmp_path / name, b'L' * 16)}#follow" for name in "ab"]
+    reader = open_lanes([stored, *logs], lanes=1, chunk=4, epochs=2, warn=_silent)
+    batches = every_batch(reader)
+    reader.close()
+    assert [(batch.rows_B.tolist(), batch.epoch) for batch in batches] == [
+        ([0, 1, 2], 1),
+        ([0, 1, 2], 1),
+        ([1, 2], 1),
+        ([0], 2),
+        ([1, 2], 1),
+        ([0], 2),
+    ]
+
+
+def test_a_waiting_reader_is_woken_by_any_of_its_pipes_even_beyond_the_thousandth_descriptor() -> None:
+    with pipe() as (out, into):
+        high = fcntl.fcntl(out, fcntl.F_DUPFD, 1030) if resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 1100 else out
+        reader = open_lanes(["-"], lanes=1, chunk=4, stdin_fd=high, warn=_silent)
+        writer = threading.Timer(0.05, lambda: os.write(into, b"late"))
+        writer.start()
+        assert _text(reader.next(30.0)) == b"late"
+        writer.join()
+        reader.close()
+        if high != out:
+            os.close(high)

@@ -16,7 +16,7 @@ from h2q.commands.reference import leaving
 from h2q.probe import references
 from h2q.probe.compressors import ORDER, compressors, dictionary, ppmd_memory
 from h2q.train.run import Run, find
-from stream import remote, standing
+from stream import remote, split, standing
 from stream.lanes import SourceError, open_lanes
 from tests.conftest import Command, text_of
 from tests.reading import alone, by_lane, every_batch, web
@@ -49,7 +49,22 @@ def union(data: bytes, lanes: int, depths: list[int]) -> bytes:
 
 
 def read_at(data: bytes, lanes: int, read: int) -> bytes:
-    return b"".join(data[start:stop] for start, stop in references.prefixes(len(data), lanes, read))
+    edges = [lane * len(data) // lanes for lane in range(lanes + 1)]
+    return b"".join(data[start:stop] for start, stop in references.prefixes(edges, read))
+
+
+def test_lanes_of_other_lengths_are_read_as_far(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in "ab"]
+    for name, size in zip(names, (700, 100), strict=True):
+        Path(name).write_bytes(text_of(size))
+    reader = open_lanes([names[0] + "#weight=3", names[1]], lanes=4, chunk=7, warn=pytest.fail)
+    batches = every_batch(reader)
+    tape = references.opened([names[0] + "#weight=3", names[1]], names, 800)
+    edges = split.edges(split.Unread([], 800), tape.edges, 4, tape.weights)
+    for count in range(1, len(batches) + 1):
+        read = by_lane(batches[:count], 4)
+        parts = references.prefixes(edges, sum(map(len, read)))
+        assert b"".join(references.pieces(tape, parts)) == b"".join(read)
 
 
 def xz(data: bytes) -> float:

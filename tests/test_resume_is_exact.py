@@ -1,72 +1,40 @@
 """A run that is killed and resumed is the run it would have been: facts, weights, memories, cursors, bit for bit."""
 
-import contextlib
-import fcntl
-import json
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-import main
-from checkpoints.store import Saved, load
+from checkpoints.store import load, saves
+from h2q.train.run import Run
+from tests import soak, soak_ear
 from tests.conftest import SMALLEST, Command, Facts, steps_of, text_of
+from tests.sameness import differences, facts_of
 
 
-def train_and_kill(arguments: list[str], at: int) -> None:
-    """Train in a process of its own and kill -9 it when it tells of step `at`.
+def test_a_run_killed_three_times_ends_where_an_uninterrupted_one_ends(
+    h2q: Command, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last(arguments: Sequence[str]) -> int:
+        with soak_ear.listening(Path("read.jsonl") if "killed" in arguments else Path("whole.jsonl")):
+            return h2q(*arguments)
 
-    Its facts come through a pipe of one page that we do not read ahead, so it cannot be more than a few steps further.
-    """
-    command = [sys.executable, main.__file__, "train", *arguments, "--ui", "json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    with contextlib.suppress(AttributeError, OSError):
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
-    for line in process.stdout:
-        if json.loads(line).get("step", 0) >= at and json.loads(line)["event"] == "step":
-            break
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    assert soak.soak(kills=3, steps=150, often=4, seed=4, last=last, tell=print) == []
+    assert "3 kills, " in capsys.readouterr().out
 
 
-def same(one: Saved, two: Saved) -> None:
-    """Assert two checkpoints equal in everything that decides what comes next."""
-    assert one.step == two.step
-    for name, group in one.tensors.items():
-        assert group.keys() == two.tensors[name].keys()
-        for key, tensor in group.items():
-            assert torch.equal(tensor, two.tensors[name][key]), f"{name}: {key} differs"
-    assert {**one.documents, "tally": timeless(one)} == {**two.documents, "tally": timeless(two)}
-
-
-def timeless(saved: Saved) -> dict[str, Any]:
-    """The account without the seconds it took."""
-    tally = saved.documents["tally"]
-    assert isinstance(tally, dict)
-    return {key: value for key, value in tally.items() if key != "seconds"}
-
-
-def test_two_hundred_steps_equal_a_run_killed_after_120_and_resumed(h2q: Command, here: Path, facts: Facts) -> None:
-    (here / "a.txt").write_bytes(text_of(20_000))
-    (here / "b.txt").write_bytes(text_of(7_001, seed=1))
-    arguments = ["a.txt", "b.txt", *SMALLEST, "--steps", "200"]
-    assert h2q("train", *arguments, "--run", "whole", "--ui", "none") == 0
-    train_and_kill([*arguments, "--run", "killed", "--set", "save_steps=50"], at=120)
-    killed = len(steps_of(here / "runs/killed"))
-    assert 120 <= killed < 200
-    assert h2q("train", "--run", "killed", "--resume", "--ui", "json") == 0
-    told = facts()
-    assert told[0]["resumed"] is True
-    assert told[0]["step"] in (50, 100)  # the newest save that was whole when the kill came
-    whole, resumed = (steps_of(here / "runs" / name) for name in ("whole", "killed"))
-    assert [fact["step"] for fact in resumed] == list(range(1, 201))
-    assert resumed == whole
-    same(*(load(here / "runs" / name / "checkpoints/step-000000200") for name in ("whole", "killed")))
+def test_saving_after_every_step_changes_no_number(h2q: Command, here: Path) -> None:
+    (here / "a.txt").write_bytes(text_of(5_000))
+    common = ["train", "a.txt", *SMALLEST, "--steps", 30, "--set=replay.share=0.1", "--ui", "none"]
+    assert h2q(*common, "--run", "never") == 0
+    assert h2q(*common, "--run", "always", "--set=save_steps=1", "--set=keep=1000") == 0
+    kept = saves(here / "runs/always/checkpoints")
+    assert len(kept) > 5  # while one is written the newest waits, those between are left out
+    told = [facts_of(here / "runs" / name, ("step", "inside")) for name in ("never", "always")]
+    assert len(told[0]) == 31
+    assert told[0] == told[1]
+    ends = [load(here / "runs" / name / "checkpoints/step-000000030") for name in ("never", "always")]
+    assert differences(*ends) == []
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(h2q: Command, text: Path) -> None:
@@ -108,14 +76,17 @@ def test_no_whole_save_is_refused_and_nothing_is_lost(
 def test_a_second_engine_on_the_same_run_is_refused(
     h2q: Command, text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from h2q.train.run import Run
-
     assert h2q("train", text, *SMALLEST, "--run", "one", "--steps", 2, "--ui", "none") == 0
     holder = Run(Path("runs/one"))
     holder.lock()
     try:
-        assert h2q("train", "--run", "one", "--resume", "--steps", 5, "--ui", "none") == 2
+        for _ in ("locked", "lock removed by somebody who thought it was stale"):
+            assert h2q("train", "--run", "one", "--resume", "--steps", 5, "--ui", "none") == 2
+            said = capsys.readouterr().err
+            assert said == "h2q: Run one is being trained by another process; watch it instead.\n"
+            assert holder.alive()
+            (holder.folder / "lock").unlink(missing_ok=True)
     finally:
         holder.close()
-    assert "another process" in capsys.readouterr().err
+    assert not holder.alive()
     assert h2q("train", "--run", "one", "--resume", "--steps", 5, "--ui", "none") == 0

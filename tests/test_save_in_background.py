@@ -107,7 +107,7 @@ def test_neither_a_surprise_nor_a_broken_listener_reaches_the_trainer(
     assert "the listener failed" in writer.failed
     assert [path.name for path in saves(tmp_path)] == ["step-000000001"]
     quiet = Writer(tmp_path)
-    monkeypatch.setattr("checkpoints.writer.prune", lambda *arguments: 1 // 0)
+    monkeypatch.setattr("checkpoints.writer.prune", lambda *arguments, **named: 1 // 0)
     quiet.save(2, one(1.0), {}, about={})
     assert quiet.wait(PATIENCE)
     assert quiet.failed is not None
@@ -139,7 +139,7 @@ def test_nothing_is_left_of_a_save_that_was_replaced(tmp_path: Path, monkeypatch
     assert gate.entered.wait(PATIENCE)
     gate.opened.set()
     assert writer.wait(PATIENCE)
-    assert all(path.name.startswith("step-") for path in tmp_path.iterdir())
+    assert all(path.name.startswith(("step-", "index.json")) for path in tmp_path.iterdir())
 
 
 def test_the_same_step_saved_again_while_it_is_being_finished_is_there_once_and_whole(
@@ -154,7 +154,7 @@ def test_the_same_step_saved_again_while_it_is_being_finished_is_there_once_and_
     gate.opened.set()
     assert writer.wait(PATIENCE)
     assert writer.failed is None
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "step-000000001"]
     assert torch.equal(load(saves(tmp_path)[0]).tensors["model"]["w"], torch.ones(4))
 
 

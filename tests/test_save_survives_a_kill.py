@@ -1,30 +1,34 @@
 """A save fails or dies at its k-th write, flush or rename, for every k: the old or the new one is there, whole.
 
-The kills are real: a child process forks once for every k and the fork leaves by `os._exit` in the middle of the step,
-so no clean-up code runs. The child is this file started as a program, which keeps forking away from pytest's threads.
+The kills are real, and go through all that a run writes around a save: facts, files, manifest, pruning, index and
+run.json. A child process forks once for every k and the fork leaves by `os._exit` in the middle of the act, so no
+clean-up code runs. The child is this file started as a program, which keeps forking away from pytest's threads.
 """
 
 from __future__ import annotations
 
-import errno
 import itertools
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 
 from checkpoints.format import CheckpointError
+from checkpoints.index import INDEX
 from checkpoints.store import SPACE_FLOOR, load, newest, save, saves
+from tests.conftest import Command, steps_of
+from tests.faults import Faults, die, full_disk, quick_folder
+from tests.one_save import Prepared, prepare, save_once
+from tests.sameness import differences
 
 REPOSITORY = Path(__file__).parents[1]
-STEPS = ["mkdir", "write", "fsync", "chmod", "rename", "save_file"]
 
 
 def save_step(folder: Path, step: int) -> Path:
@@ -39,76 +43,73 @@ def check(folder: Path, step: int) -> None:
     assert saved.documents == {"streams": {"offset": step}, "random": {"seed": 1}}
 
 
-class Faults:
-    """Counts every step that touches the disk; at number `at`, half of it happens and then `strike` is called."""
-
-    def __init__(self, at: int, strike: Callable[[], None]) -> None:
-        self.at, self.strike, self.seen = at, strike, 0
-        self.log: list[tuple[str, object]] = []
-
-    def install(self, put: Callable[[Any, str, Any], None]) -> None:
-        for name in STEPS:
-            owner = safetensors.torch if name == "save_file" else os
-            put(owner, name, self._wrapped(name, getattr(owner, name)))
-
-    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*arguments: Any, **named: Any) -> Any:
-            self.seen += 1
-            # A descriptor is only a number for a moment: the log keeps which file it was.
-            self.log.append((name, os.fstat(arguments[0]).st_ino if name == "fsync" else arguments[0]))
-            if self.seen == self.at:
-                if name == "write":
-                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                elif name == "save_file":
-                    Path(arguments[1]).write_bytes(safetensors.torch.save(arguments[0])[:-100])
-                self.strike()
-            return real(*arguments, **named)
-
-        return step
-
-
-def die() -> None:
-    os._exit(9)
-
-
-def full_disk() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def kill_at_every_step(folder: Path) -> int:
-    """Save step 1, then try step 2 in a fork that dies at step k, for k = 1, 2, ... until one lives; returns that k."""
+def kill_at_every_step(prepared: Prepared, folder: Path) -> None:
+    """Save in a fork that dies at act k, for k = 1, 2, ... until one lives: runs/0001, runs/0002, ... are left."""
     for k in itertools.count(1):
-        home = folder / str(k)
-        save_step(home, 1)
+        home = folder / f"runs/{k:04d}"
+        shutil.copytree(prepared.folder, home)
         pid = os.fork()
         if pid == 0:
             Faults(k, die).install(setattr)
-            save_step(home, 2)
+            save_once(home, prepared)
             os._exit(0)
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-            return k
-    raise AssertionError
+            return
 
 
-def test_killed_at_any_step_the_old_or_the_new_save_is_whole(tmp_path: Path) -> None:
-    command = [sys.executable, __file__, str(tmp_path)]
-    child = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False)
-    assert child.returncode == 0
-    tries = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
-    assert len(tries) > 15
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Path]:
+    """A folder with what every kill left, the last run being whole. In memory if it can be: a kill needs no disk."""
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as name:
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "H2Q_RUNS": f"{name}/runs"}
+        program = [sys.executable, "-m", "tests.test_save_survives_a_kill", name]
+        subprocess.run(program, cwd=name, env=environment, check=True)
+        yield Path(name)
+
+
+def test_killed_at_any_step_the_old_or_the_new_save_is_whole(killed: Path) -> None:
+    *tries, whole = sorted((killed / "runs").glob("0*"))
+    assert len(tries) > 60
+    ends = {step: load(whole / f"checkpoints/step-{step:09d}") for step in (4, 5)}
     newest_steps = []
     for home in tries:
-        check(home, 1)
-        saved = newest(home, pytest.fail)
+        saved = newest(home / "checkpoints", pytest.fail)
         assert saved is not None
-        check(home, saved.step)
+        assert differences(saved, ends[saved.step]) == []
         newest_steps.append(saved.step)
-        save_step(home, 3)
-        check(home, 3)
-        assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
+        assert json.loads((home / "run.json").read_bytes()).get("mark") in (None, "new")
+        for path in (home / "checkpoints").glob(INDEX):
+            assert json.loads(path.read_bytes())["version"] == 1
     # The rename is the one moment at which the new save begins to exist.
     assert newest_steps == sorted(newest_steps)
-    assert set(newest_steps) == {1, 2}
+    assert set(newest_steps) == {4, 5}
+
+
+def test_killed_at_any_step_the_run_goes_on_as_if_nothing_had_been(
+    killed: Path, h2q: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(killed)
+    *tries, whole = sorted(Path("runs").glob("0*"))
+    for home in (whole, *tries[:: len(tries) // 9]):
+        check_that_it_goes_on(h2q, home, whole)
+
+
+@pytest.mark.slow
+def test_after_every_single_kill_the_run_goes_on(killed: Path, h2q: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(killed)
+    *tries, whole = sorted(Path("runs").glob("0*"))
+    for home in (whole, *tries):
+        check_that_it_goes_on(h2q, home, whole)
+
+
+def check_that_it_goes_on(h2q: Command, home: Path, whole: Path) -> None:
+    """Resume a run that was killed, unless that was done, and hold it against one that was not."""
+    assert h2q("train", "--run", home.name, "--resume", "--steps", 8, "--ui", "none") == 0
+    assert [fact["step"] for fact in steps_of(home)][-3:] == [6, 7, 8]
+    assert steps_of(home)[-3:] == steps_of(whole)[-3:]
+    assert differences(*(load(path / "checkpoints/step-000000008") for path in (home, whole))) == []
+    assert [path.name for path in home.rglob(".*")] == []
+    assert len(saves(home / "checkpoints")) == 2
 
 
 def test_failing_at_any_step_is_one_sentence_and_costs_nothing(tmp_path: Path) -> None:
@@ -175,4 +176,4 @@ def test_a_disk_without_room_is_refused_before_it_is_filled(tmp_path: Path, monk
 
 
 if __name__ == "__main__":
-    kill_at_every_step(Path(sys.argv[1]))
+    kill_at_every_step(prepare(Path(sys.argv[1])), Path(sys.argv[1]))

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from h2q.train.glimpses import Overview, Reading, Surprising
 from h2q.train.readalong import ALL_LANES, MOST, PASSAGE, ReadAlong
-from h2q.train.snapshot import Fact, Overview, Reading, Surprising
+from h2q.train.snapshot import Fact
 from stream.lanes import Batch, Place
 
 

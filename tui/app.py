@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import json
 import signal
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -25,6 +27,7 @@ from h2q.train.snapshot import parse
 from tui.drawing import portable
 from tui.keeping import private
 from tui.keys import KEYS
+from tui.sanitise import clean
 from tui.screens.help import pressed
 from tui.screens.monitor import MonitorScreen
 from tui.screens.runs import RunLine, RunsScreen
@@ -105,6 +108,11 @@ class MonitorApp(App[None]):
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """The screen as an SVG picture that looks the same wherever it is opened."""
         return portable(super().export_screenshot(title=title, simplify=simplify))
+
+    def _fatal_error(self) -> None:
+        """A mistake of ours ends the screen: its traceback is as safe as all else, and quotes no variables."""
+        super()._fatal_error()
+        self._exit_renderables[-1:] = [Text(clean(traceback.format_exc()))]
 
     def watch_theme(self, theme: str) -> None:
         """The next start looks the same."""

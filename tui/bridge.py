@@ -23,7 +23,7 @@ from tui.follow import Follower
 
 Fact = dict[str, Any]
 
-TOPICS = ("start", "step", "saved", "notice", "status", "end", "inside", "holdout", "surprising")
+TOPICS = ("start", "step", "saved", "notice", "trouble", "status", "end", "inside", "holdout", "surprising")
 RETRY_SECONDS = 0.5
 
 GONE_SECONDS = 3.0
@@ -146,7 +146,7 @@ class Bridge:
         try:
             connection.connect(str(socket_path(self.run_dir)))
             connection.setblocking(False)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: run.json names what no socket can be called
             connection.close()
             return
         self._socket, self._torn = connection, b""

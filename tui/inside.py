@@ -148,7 +148,7 @@ def met_lines(seen: Seen, width: int) -> list[Line]:
     recall = seen.inside.get("recall")
     if not isinstance(recall, dict) or not recall:
         return []
-    met = recall.get("met") or {}
+    met = recall["met"] if isinstance(recall.get("met"), dict) else {}
     counted = {o: value for name in met if (o := order_of(name)) is not None and (value := number(met, name))}
     cells = [f"{order}:{thousands(counted[order])}" for order in sorted(counted)]
     return [

@@ -120,8 +120,9 @@ def _milliseconds(seen: Seen) -> str:
 
 
 def _skipped(seen: Seen, width: int) -> Line:
-    skipped = seen.number("skipped")
-    return row("skipped steps", units.count(skipped), width, "warn" if skipped else "")
+    skipped, others = seen.number("skipped"), seen.troubles.counted
+    said = units.count(skipped) + (f" · {others}" if others else "")
+    return row("skipped steps", said, width, "warn" if skipped or others else "")
 
 
 def reading_title(seen: Seen, all_lanes: bool) -> str:

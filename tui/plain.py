@@ -58,7 +58,7 @@ class JsonSink:
 
     def __call__(self, fact: Fact) -> bool:
         """Write one fact; False once the reader has gone."""
-        if fact.get("event") in snapshot.SOCKET_ONLY:
+        if str(fact.get("event")) in snapshot.SOCKET_ONLY:
             return self.lost is None
         return self._out.write(snapshot.line(dict(fact)))
 
@@ -95,12 +95,13 @@ class PlainSink:
         self._shown_step: Any = None
         self._saved_at: float | None = None
         self._status: Any = "learning"
-        self._show: dict[Any, Callable[[Fact], bool]] = {
+        self._show: dict[str, Callable[[Fact], bool]] = {
             "start": self._on_start,
             "step": self._on_step,
             "holdout": self._on_holdout,
             "saved": self._on_saved,
             "notice": self._on_notice,
+            "trouble": self._on_notice,
             "status": self._on_status,
             "end": self._on_end,
         }
@@ -112,7 +113,7 @@ class PlainSink:
 
     def __call__(self, fact: Fact) -> bool:
         """Show one fact if it is worth a line now; False once the reader of `stream` has gone."""
-        show = self._show.get(fact.get("event"))
+        show = self._show.get(str(fact.get("event")))
         return show(fact) if show else self.lost is None
 
     def close(self) -> None:
@@ -181,7 +182,7 @@ class PlainSink:
             self._bar = tqdm(
                 total=fact.get("total"), unit="B", unit_scale=True, file=self._errors.stream, mininterval=0.2
             )
-        self._bar.n = int(fact.get("bytes") or 0)
+        self._bar.n = int(units.finite(fact.get("bytes")) or 0)
         self._bar.set_postfix_str(
             f"bpb {units.bits(window(fact))} mean {units.bits(fact.get('bpb_mean'))}", refresh=False
         )

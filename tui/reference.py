@@ -6,10 +6,10 @@ Nothing waits but `close`. A process that ends, or cannot be started, is over an
 and `notice` is the sentence that says why, if there is one.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tui import units
 from tui.child import Child, Event
 from tui.sanitise import clean_line
 
@@ -79,4 +79,4 @@ def checked(event: Event) -> dict[str, Any] | None:
 
 
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return (units.finite(value) or 0.0) > 0

@@ -6,16 +6,17 @@ Every string is made safe here, on the way in, and every number is checked: a mi
 None. Promises bounded memory. Knows no widget, no socket and no clock of its own.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tui import units
 from tui.reading import Book, Glance, Surprise, faded, surprise
 from tui.sanitise import clean_line
 from tui.series import Series
 from tui.text import steady
+from tui.troubles import Troubles
 
 Fact = Mapping[str, Any]
 
@@ -68,6 +69,7 @@ class Seen:
     """Newest bits per byte of each compressor."""
     notices: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=200))
     """(level, sentence), oldest first."""
+    troubles: Troubles = field(default_factory=Troubles)
     changes: int = 0
     """Grows with every fact that changed the picture."""
 
@@ -97,6 +99,7 @@ class Seen:
         self._set_status("starting", "")
         begun = number(fact, "step") or 0
         if begun < (number(self.step, "step") or 0):
+            self.troubles.cut(begun)
             self.step = {}  # resumed from an earlier save: steps come again, the curve replaces them
 
     def _hello(self, fact: Fact, now: float) -> None:
@@ -127,6 +130,7 @@ class Seen:
 
     def _notice(self, fact: Fact, now: float) -> None:
         self.notices.append((words(fact, "level") or "info", words(fact, "text")))
+        self.troubles.take(fact)
 
     def _status(self, fact: Fact, now: float) -> None:
         self._set_status(words(fact, "status"), words(fact, "text"))
@@ -195,6 +199,7 @@ _HANDLERS = {
     "step": Seen._step,
     "saved": Seen._saved,
     "notice": Seen._notice,
+    "trouble": Seen._notice,
     "status": Seen._status,
     "reading": Seen._reading,
     "overview": Seen._overview,
@@ -208,10 +213,7 @@ _HANDLERS = {
 
 def number(fact: Fact, name: str) -> float | None:
     """A finite number of a fact, or None."""
-    value = fact.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+    return units.finite(fact.get(name))
 
 
 def words(fact: Fact, name: str) -> str:

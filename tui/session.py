@@ -26,6 +26,7 @@ Fact = dict[str, Any]
 
 LOG_LINES = 8
 LOG_BYTES = 200_000
+FRESH = 8
 HISTORY = 200
 """Lines of the history that the prompts bring back."""
 GLANCE = -1
@@ -79,8 +80,8 @@ class Session:
         self.run_dir, self.feed, self.conversation = run_dir, feed, conversation
         self.control, self.engine, self.clock = control, engine, clock
         self.seen = Seen(run=steady(clean_line(run_dir.name)))
-        self.fresh: deque[tuple[str, str]] = deque(maxlen=50)
-        """Notices (level, sentence) that nobody has shown yet."""
+        self.fresh: deque[tuple[str, str]] = deque(maxlen=FRESH)
+        """The newest notices and troubles (level, sentence) that nobody has shown yet; the log has them all."""
         self.frozen = self.all_lanes = False
         self.history = history
         conversation.said.extend(recent(history, HISTORY))
@@ -111,7 +112,7 @@ class Session:
             if fact.get("event") == "reply":
                 self._answered(fact)
                 continue
-            if fact.get("event") == "notice":
+            if fact.get("event") in ("notice", "trouble"):
                 self.fresh.append((words(fact, "level"), words(fact, "text")))
             if fact.get("event") == "reading" and self._chosen not in (None, fact.get("lane")):
                 continue  # of the lane before

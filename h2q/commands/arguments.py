@@ -163,7 +163,7 @@ def command_line(args: argparse.Namespace) -> dict[str, Any]:
         if not equals or not key:
             raise Refusal(f"--set takes KEY=VALUE, not {pair!r}.")
         if given.get(key.strip(), value) != value:
-            raise Refusal(f"{key} is given twice: {given[key.strip()]} and {value}.")
+            raise Refusal(f"{key!r} is given twice: {given[key.strip()]!r} and {value!r}.")
         given[key.strip()] = value.strip()
     return given
 
@@ -180,14 +180,14 @@ def config_file(path: str | None) -> dict[str, Any]:
         return {}
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = json.loads(text)["config"] if path.endswith(".json") else tomllib.loads(text)
+        if not path.endswith(".json"):
+            return flat(tomllib.loads(text))
+        values = json.loads(text)["config"]
+        return {"preset": values["preset"], **flat(values["model"]), **flat(values["train"])}
     except OSError as error:
         raise Refusal(f"The config file {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal(f"The config file {path} is not one: {error}.") from None
-    if path.endswith(".json"):
-        return {"preset": values["preset"], **flat(values["model"]), **flat(values["train"])}
-    return flat(values)
 
 
 def gather_config(args: argparse.Namespace) -> RunConfig:

@@ -7,6 +7,7 @@ whole; 1 the talker failed; 2 nothing to talk to, or an empty prompt; 130 a pipe
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def chosen(text: str | None, attach: bool) -> Run | None:
     """The run to talk to; None for the folder of a checkpoint. Raises RunError or Refusal."""
-    if text is not None and (Path(text) / "manifest.json").is_file():
+    if text is not None and os.path.isfile(Path(text) / "manifest.json"):
         if attach:
             raise Refusal(f"{text} is a checkpoint, so there is nothing live to attach to.")
         return None

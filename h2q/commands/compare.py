@@ -140,12 +140,13 @@ def with_seed(config: RunConfig, more: int) -> RunConfig:
 def check(sources: Sequence[str], parts: Sequence[str], cases: Sequence[Case]) -> None:
     """Refuse what cannot be compared: bytes that come only once, and a mixture without its half."""
     from stream.lanes import check_sources
+    from stream.source import first_live
 
-    if "-" in sources:
-        raise Refusal("Standard input (-) can be read only once, and compare reads its sources often: save it first.")
+    if live := first_live(sources):
+        raise Refusal(f"Compare reads its sources often, and {live.called} can be read only once: save it first.")
     if parts != ["core"] and not all(case.config.model.recall.enabled for case in cases):
         raise Refusal("With recall off there is only the core to measure: use --parts core, or leave recall on.")
-    check_sources(sources, tell)
+    check_sources(sources, tell, min(case.config.train.lanes for case in cases))
 
 
 def compressed(lanes: Any, as_json: bool) -> Iterator[dict[str, Any]]:

@@ -10,13 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from h2q.commands.arguments import Refusal, tell, uncollected
 from h2q.train.board import socket_path
 from h2q.train.order import Order
 from h2q.train.run import Run, all_runs, find
-from h2q.train.snapshot import parse
 
 if TYPE_CHECKING:
     from tui.entry import Place
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 20.0
 LINGER_SECONDS = 30.0
-LAST_BYTES = 65_536
-"""Enough of the end of a file of facts to hold a step."""
 
 
 def watch_engine(run: Run, order: Order, screen: bool) -> int:
@@ -40,7 +37,10 @@ def watch_engine(run: Run, order: Order, screen: bool) -> int:
         if code is not None:
             tell(last_line(run))
             return code
-        print(f"Run {run.name} trains in the background. Watch: python main.py watch {run.name}", flush=True)
+        from tui.sanitise import clean_line
+
+        name = clean_line(run.name)  # of a folder, which may have been named by anybody
+        print(f"Run {name} trains in the background. Watch: python main.py watch {name}", flush=True)
         return 0
     return show(run, control=True, process=process)
 
@@ -74,20 +74,10 @@ def lines_of_runs() -> "list[RunLine]":
 
     found = []
     for run in all_runs():
-        step = last_step(run)
+        step = run.last_step()
         figures = (step.get("bytes"), step.get("bpb_mean"))
         found.append(RunLine(run.name, run.alive(), *figures, time.time() - run.touched()))
     return found
-
-
-def last_step(run: Run) -> dict[str, Any]:
-    """The newest step fact of a run's file; empty without one."""
-    if not run.metrics.exists():
-        return {}
-    with run.metrics.open("rb") as file:
-        file.seek(max(0, run.offset() - LAST_BYTES))
-        facts = [parse(line) for line in file.read().split(b"\n")]
-    return next((fact for fact in reversed(facts) if fact and fact.get("event") == "step"), {})
 
 
 def kept(name: str) -> Path | None:
@@ -145,7 +135,7 @@ def take_terminal() -> None:
 def wait_until_up(run: Run, process: "subprocess.Popen[bytes]") -> int | None:
     """Wait until the engine listens; its exit code if it ended before that, else None."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and not socket_path(run.folder).exists():
+    while time.monotonic() < deadline and not (run.alive() and socket_path(run.folder).exists()):
         try:
             return process.wait(0.05)
         except subprocess.TimeoutExpired:

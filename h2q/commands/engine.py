@@ -6,7 +6,6 @@
 The socket opens before torch loads, so that a screen has something to hold on to from the first moment.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from h2q.commands.arguments import at_terminal, need_torch, refusals
+from h2q.commands.arguments import Parser, at_terminal, need_torch, refusals
 from h2q.train.board import Board, socket_path
 from h2q.train.herald import Herald, Sink
 from h2q.train.obey import VERBS
@@ -28,7 +27,7 @@ from h2q.train.snapshot import PROTOCOL
 
 def main(arguments: Sequence[str]) -> int:
     """Train the run of this folder as its run.json says."""
-    parser = argparse.ArgumentParser(prog="main.py engine", add_help=False)
+    parser = Parser("engine", "Train the run of a folder as its run.json says.", ())
     parser.add_argument("folder", type=Path)
     parser.add_argument("--linger", type=float, default=0.0)
     args = parser.parse_args(arguments)
@@ -61,7 +60,7 @@ def operate(run: Run, order: Order, sinks: Sequence[Sink], linger: float) -> int
     run.lock()
     herald = Herald(run, sinks)
     with Signals() as signals:
-        herald.abandoned = lambda: signals.stop("interrupted", 130)
+        herald.abandoned = signals.abandoned
         herald.board = board = Board(socket_path(run.folder), lambda: hello(run, herald), VERBS)
         try:
             need_torch()

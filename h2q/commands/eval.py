@@ -35,9 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate and print; the exit code."""
     args = parser().parse_args(arguments)
     from stream.lanes import check_sources
+    from stream.source import parse
 
     if not args.online and (args.levels or args.rate or args.rollback):
         raise Refusal("--levels, --rate and --rollback say how to learn while reading: add --online.")
+    for one in map(parse, args.sources):
+        if one.follow and one.kind == "path":
+            raise Refusal(f"{one.uri} has no end, and eval tells its figures at the end: leave #follow out.")
     check_sources(args.sources, tell)
     need_torch()
 
@@ -94,8 +98,23 @@ def prepare(saved: Any, sources: list[str]) -> tuple[Any, Any]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
     start_afresh(trainer)
-    lanes = open_lanes(sources, lanes=config.train.lanes, chunk=config.train.chunk, warn=tell, stdin_fd=0)
+    train, stored = config.train, lanes_for(trainer.lanes, config.train.lanes, sources)
+    lanes = open_lanes(sources, lanes=stored, chunk=train.chunk, warn=tell, apart=train.apart, stdin_fd=0)
     return trainer, lanes
+
+
+def lanes_for(there: int, wanted: int, sources: list[str]) -> int:
+    """In how many lanes to read the stored ones among the sources: a run that read only a pipe has state for one.
+
+    Raises Refusal where each source that is live and a stored one do not fit into the lanes that are there.
+    """
+    from stream.source import parse
+
+    live = sum(parse(source).live for source in sources)
+    needed = live + (live < len(sources))
+    if needed > there:
+        raise Refusal(f"The run has {there} lane{'s' * (there > 1)}, and these sources need {needed}: take fewer.")
+    return max(1, min(wanted, there - live))
 
 
 def report(result: dict[str, Any], as_json: bool) -> None:

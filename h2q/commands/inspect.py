@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,7 +68,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 def describe(what: str) -> dict[str, Any]:
     """The facts of a checkpoint folder, a run, or else a source. Raises what bad input raises."""
-    if (Path(what) / "manifest.json").is_file():
+    if os.path.isfile(Path(what) / "manifest.json"):
         return checkpoint(Path(what))
     try:
         run = find(what)
@@ -80,7 +81,8 @@ def describe(what: str) -> dict[str, Any]:
 
 def about_run(run: Run) -> dict[str, Any]:
     """A run: its order, its saves, its model's cost, its settings with their origins."""
-    from checkpoints.store import saves
+    from checkpoints.index import entries
+    from checkpoints.retention import saves
 
     document = run.document
     order = Order.read(document)
@@ -91,22 +93,38 @@ def about_run(run: Run) -> dict[str, Any]:
         "sources": list(order.sources) or ["the default stream"],
         "made with": document.get("versions", {}),
         "metrics": f"{run.offset():,} bytes",
-        "saves": [save_line(path) for path in saves(run.checkpoints)],
+        "saves": save_lines(saves(run.checkpoints), {entry["folder"]: entry for entry in entries(run.checkpoints)}),
         **model(order.config),
         "settings": [f"{key} = {value}   ({origin})" for key, value, origin in settings(order.config)],
     }
 
 
-def save_line(path: Path) -> str:
-    """A save of a run by name, and what is wrong with it."""
+def save_lines(paths: Sequence[Path], entries: dict[str, dict[str, Any]]) -> list[str]:
+    """The saves of a run: bytes read, bits per byte, when, how large, and what is wrong with one."""
+    lines = []
+    for path in paths:
+        told, problem = entries.get(path.name, {}), problem_of(path)
+        figures = [f"{told['bytes']:,} bytes read"] if isinstance(told.get("bytes"), int) else []
+        figures += [f"{told['bpb_mean']:.4f} bits/byte"] if isinstance(told.get("bpb_mean"), float) else []
+        if told:
+            figures += [
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(told["time"])),
+                f"{told['size'] / 1e6:,.1f} MB",
+            ]
+        lines.append("   ".join([path.name, *figures, *([f"damaged: {problem}"] if problem else [])]))
+    return lines
+
+
+def problem_of(path: Path) -> str | None:
+    """What is wrong with a save, looked at to its last byte."""
     from checkpoints.format import CheckpointError
     from checkpoints.inventory import describe
 
     try:
         problem = describe(path)["problem"]
     except CheckpointError as error:
-        problem = str(error)
-    return path.name if problem is None else f"{path.name}   damaged: {problem}"
+        return str(error)
+    return None if problem is None else str(problem)
 
 
 def settings(config: RunConfig) -> Iterator[tuple[str, Any, str]]:
@@ -154,9 +172,12 @@ def checkpoint(path: Path) -> dict[str, Any]:
 
 def source(text: str) -> dict[str, Any]:
     """A source, counted: decoded bytes and the files they come from."""
+    from stream import inlets
     from stream.gather import gather, parsed
 
-    found = gather(parsed([text]), {}, tell)
+    specs = parsed([text])
+    inlets.check(specs)
+    found = gather(specs, {}, tell)
     if not found:
         return {"source": text, "bytes": "live: as many as come"}
     spans = [span for one in found for span in one.spans]

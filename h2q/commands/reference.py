@@ -6,7 +6,6 @@ The run knows nothing of it: no lock, no socket, and little of its time. It ends
 when whoever started it is gone, after the last point, or with a `notice` that says why there are no (more) points.
 """
 
-import argparse
 import os
 import select
 import signal
@@ -15,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from h2q.commands.arguments import Parser
 from h2q.train.order import Order
 from h2q.train.run import Run, find
 from h2q.train.snapshot import line
@@ -26,7 +26,7 @@ Fact = dict[str, Any]
 
 def main(arguments: Sequence[str]) -> int:
     """Tell the points of a run as it reaches them."""
-    parser = argparse.ArgumentParser(prog="main.py reference", add_help=False)
+    parser = Parser("reference", "What compressors make of what a run has read, in JSON lines.", ())
     parser.add_argument("run")
     args = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c belongs to who shows us
@@ -56,12 +56,14 @@ def leaving(stdin: int = 0) -> Callable[[float], bool]:
 
 def facts(run: Run, gone: Callable[[float], bool]) -> Iterator[Fact]:
     """`reference` facts until the reading is over or `gone` says so; a `notice` where there can be none."""
-    from stream.source import SourceError
+    from stream.source import SourceError, first_live
 
     order = Order.read(run.document)
     try:
-        if "-" in order.sources:
+        if first_live(order.sources):
             raise SourceError("a live source cannot be read twice")
+        if order.config.train.apart:
+            raise SourceError("where documents stand apart, lanes do not keep one pace")
         with closing(Reading(run.metrics)) as reading:
             yield from points(order, reading, gone)
     except SourceError as error:
@@ -72,10 +74,13 @@ def points(order: Order, reading: "Reading", gone: Callable[[float], bool]) -> I
     """The points of a run, each when it is reached. Raises SourceError if its sources cannot be opened again."""
     from h2q.probe import references
     from h2q.probe.compressors import machine_memory
+    from stream.source import SourceError
 
     most, told, tape = references.most_bytes(machine_memory()), 0, None
     while True:
         reading.look()
+        if reading.split_anew:
+            raise SourceError("its lanes were cut anew on the way")
         if tape is None and reading.start:
             tape = references.opened(order.sources, reading.start["sources"], reading.start["total"])
         for point in references.due(told, min(reading.bytes, most), reading.over) if tape else []:
@@ -101,6 +106,8 @@ class Reading:
         self.bytes = 0
         self.over = False
         """The first reading is done, or the run has ended."""
+        self.split_anew = False
+        """The lanes were cut anew: they no longer stand equally deep."""
         self._follower = Follower(metrics)
 
     def look(self) -> None:
@@ -116,6 +123,7 @@ class Reading:
     def _take(self, fact: Fact) -> None:
         kind, total = fact.get("event"), self.start.get("total")
         if kind == "start":
+            self.split_anew |= any(self.start and self.start.get(key) != fact.get(key) for key in ("lanes", "total"))
             self.start, self.over = fact, False
         elif kind == "end":
             self.over = True

@@ -1,18 +1,17 @@
 """`talker` (hidden): the process that speaks with a run's weights; JSON lines on standard input and output."""
 
-import argparse
 import json
 import signal
 import time
 from collections.abc import Sequence
 from functools import partial
 
-from h2q.commands.arguments import need_torch, refusals, tell
+from h2q.commands.arguments import Parser, need_torch, refusals, tell
 
 
 def main(arguments: Sequence[str]) -> int:
     """Speak for a run or checkpoint until the input ends."""
-    parser = argparse.ArgumentParser(prog="main.py talker", add_help=False)
+    parser = Parser("talker", "Speak for a run, in JSON lines.", ())
     parser.add_argument("run")
     parser.add_argument("--seed", type=int)
     args = parser.parse_args(arguments)

@@ -20,6 +20,7 @@ from h2q.commands.arguments import (
     at_terminal,
     command_line,
     gather_config,
+    need_torch,
     positive,
     processors,
     size,
@@ -28,26 +29,34 @@ from h2q.commands.arguments import (
 from h2q.config import CORES
 from h2q.settings import flat
 from h2q.train.config import RunConfig, is_training, resolve, run_to_dict, with_threads
+from h2q.train.naming import new_name
 from h2q.train.order import Limits, Order, absolute
-from h2q.train.run import Run, find, new_name, newest, runs_folder, taken
+from h2q.train.run import Run, find, newest, runs_folder, taken
 
 EXAMPLES = (
     "                                    learn from the default stream",
     "train notes/ book.txt.gz            learn from a folder and a file",
+    "train server.log#follow             read on as the file grows, until stopped",
     "train --run calm-river --resume     go on with a run",
     "train a.txt --steps 500 --ui json   one JSON object a step on stdout",
     "train --preset tiny --set recall=off",
 )
-FREE = ("save_minutes", "save_steps", "keep", "threads")
+FREE = ("save_minutes", "save_steps", "keep", "keep_every", "threads")
 """Settings a resumed run may change: they decide when to save and how fast, not what is learned."""
 
 
 def parser() -> Parser:
     """The options of `train`."""
     found = Parser("train", "Read bytes, score them, learn them, show what goes on.", EXAMPLES)
-    found.add_argument("sources", nargs="*", metavar="SOURCE", help="file, folder, address, python: or - (stdin)")
+    found.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="file, folder, address, python: or - (stdin); FILE#follow, ADDRESS#follow: read on as bytes come",
+    )
     found.add_argument("--run", metavar="NAME", help="name of the run (made up if not given)")
     found.add_argument("--resume", action="store_true", help="go on with a run: the named one, or the newest")
+    found.add_argument("--resplit", action="store_true", help="resume with other --lanes: cut what is left into them")
     limit = found.add_mutually_exclusive_group()
     limit.add_argument("--steps", type=size, metavar="N", help="optimizer steps of the run in total")
     limit.add_argument("--bytes", type=size, metavar="N", help="stop after the step that reaches N")
@@ -69,6 +78,8 @@ def main(arguments: Sequence[str]) -> int:
     """Train as the arguments say; the exit code."""
     args = parser().parse_args(arguments)
     ui = choose_ui(args)
+    if args.resplit and not (args.resume and args.lanes):
+        raise Refusal("--resplit goes with --resume and --lanes N: it cuts what is left of a run into N lanes.")
     if args.resume:
         run, order = resumed(args)
     else:
@@ -114,9 +125,9 @@ def begun(args: argparse.Namespace) -> tuple[Run, Order]:
     if args.run == "":
         raise Refusal("--run needs a name; leave it out for a new one.")
     name = args.run or new_name(runs_folder())
-    if (runs_folder() / name).exists():
+    if os.path.lexists(runs_folder() / name):
         raise taken(name)
-    check_sources(args.sources, tell)
+    check_sources(args.sources, tell, config.train.lanes)
     check_apart(args.sources, args.holdout)
     for one in args.holdout:
         check_sources([one], tell)
@@ -141,6 +152,8 @@ def resumed(args: argparse.Namespace) -> tuple[Run, Order]:
     document = run.document
     order = Order.read(document)
     compare(run, order, args)
+    if args.resplit:
+        order = replace(order, config=split_anew(order, args.lanes))
     check_apart(order.sources, order.holdouts)
     order = replace(
         order,
@@ -160,7 +173,8 @@ def compare(run: Run, order: Order, args: argparse.Namespace) -> None:
     given = command_line(args)
     if "preset" in given and given["preset"] != order.config.preset:
         raise differs(run, "preset", order.config.preset, given["preset"])
-    asked = {key: value for key, value in given.items() if key != "preset" and key not in FREE}
+    free = {"preset", *FREE, *(["lanes"] if args.resplit else [])}
+    asked = {key: value for key, value in given.items() if key not in free}
     now = settings_of(order.config)
     for key, value in asked.items():
         wanted = settings_of(resolve(order.config.preset, None, as_settings({**now, key: value})))
@@ -178,7 +192,10 @@ def compare(run: Run, order: Order, args: argparse.Namespace) -> None:
 
 def differs(run: Run, name: str, old: Any, new: Any) -> Refusal:
     """The refusal that names both values."""
-    return Refusal(f"Run {run.name} has {name} {old}, not {new}: resume it without, or start another run.")
+    ways = "resume it without, or start another run"
+    if name == "lanes":
+        ways = f"resume it without, add --resplit to cut what is left into {new} lanes, or start another run"
+    return Refusal(f"Run {run.name} has {name} {old}, not {new}: {ways}.")
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
@@ -197,8 +214,28 @@ def as_settings(values: dict[str, Any]) -> list[Any]:
 def adjusted(config: RunConfig, args: argparse.Namespace) -> RunConfig:
     """The run's config with the settings a resume may change."""
     changes = {key: value for key, value in command_line(args).items() if key in FREE and is_training(key)}
-    if not changes:
-        return config
+    return changed(config, changes) if changes else config
+
+
+def split_anew(order: Order, lanes: int) -> RunConfig:
+    """The run's config with other lanes. Recall's slots stay as many: where one lies depends on their number.
+
+    Raises SourceError where weighted sources are more than lanes, ConfigError for an impossible number."""
+    from stream.gather import parsed
+    from stream.split import check_lanes
+
+    config, changes = order.config, {"lanes": lanes}
+    check_lanes([spec.weight for spec in parsed(order.sources) if not spec.live], lanes)
+    if config.model.recall.enabled and lanes != config.train.lanes:
+        need_torch()
+        from h2q.recall_tables import lines, rings
+
+        changes["recall.lines"] = lines(config.model.recall, rings(config.train.lanes))
+    return changed(config, changes)
+
+
+def changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """The same run with these settings."""
     again = resolve(config.preset, None, as_settings({**settings_of(config), **changes}))
     return replace(again, origins={**config.origins, **dict.fromkeys(changes, "command line")})
 
@@ -209,8 +246,6 @@ def choose_device(asked: str | None) -> str:
         return "cpu"
     if asked in (None, "auto") and not any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg")):
         return "cpu"  # no driver, so no need to load torch to know
-    from h2q.commands.arguments import need_torch
-
     need_torch()
     import torch
 

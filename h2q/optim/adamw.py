@@ -11,6 +11,7 @@ the tests; `update_rows` with constant betas is torch.optim.SparseAdam.
 
 import functools
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,16 +156,17 @@ def advance_rows(
     beta1: float,
     beta2: float,
     eps: float,
-) -> None:
-    """`update_rows` by a sparse gradient, whose rows may come more than once."""
+) -> bool:
+    """`update_rows` by a sparse gradient, whose rows may come more than once; whether all of them are finite then."""
     fused = fused_for([weight, gradient])
     if fused is None or not weight.is_contiguous():
         found = gradient.coalesce()
         rows, values = found.indices()[0], found.values()
         update_rows(weight, rows, values, m, v, step=step, rate=rate, beta1=beta1, beta2=beta2, eps=eps)
-        return
+        return bool(torch.isfinite(weight[rows]).all())
     rows, values = gradient._indices()[0].contiguous(), gradient._values().contiguous()
     order = torch.argsort(rows, stable=True)
     given = [x.detach().numpy() for x in (weight, rows, order, values, m, v)]
     numbers = (1.0 - beta1, beta2, 1.0, eps, rate / (1.0 - beta1**step))
     fused.adam_rows(*given, *map(np.float32, numbers))
+    return math.isfinite(fused.sum_rows(given[0], given[1]))

@@ -90,3 +90,15 @@ def adam_rows(
             ms[i] += lean1 * (slope[i] - ms[i])
             vs[i] = vs[i] * beta2 + lean2 * slope[i] * slope[i]
             ws[i] -= rate * ms[i] / (np.sqrt(vs[i]) * shrink + eps)
+
+
+@pass_over
+def sum_rows(w: Reals, rows: Ints) -> float:
+    """The sum of some rows of w (N, e), repeats included: no number where one of theirs is none."""
+    total = 0.0
+    for k in range(rows.shape[0]):
+        row, part = w[rows[k]], np.float32(0.0)
+        for i in range(row.shape[0]):
+            part += row[i]
+        total += float(part)
+    return total

@@ -136,6 +136,7 @@ class Levels:
         self.tables = [e for e in entries if e.sparse]
         self.table_m = [torch.zeros_like(e.weight) for e in self.tables]
         self.table_v = [torch.zeros_like(e.weight) for e in self.tables]
+        self.tables_sound = True  # whether the rows that moved at the last step are finite
         clocks = sorted({(e.group, e.period) for e in entries if not e.sparse})
         self.levels = [
             Level(group, period, [e for e in entries if (e.group, e.period) == (group, period) and not e.sparse], rules)
@@ -180,6 +181,10 @@ class Levels:
         sparse = [e.weight.grad._values() for e in self.tables if e.weight.grad is not None]
         return bool(torch.isfinite(torch.stack(torch._foreach_norm([*dense, *sparse])).sum()))
 
+    def sound(self) -> bool:
+        """Whether every weight that moved at its last step is a number still."""
+        return self.tables_sound and math.isfinite(sum(level.delta for level in self.levels))
+
     def step(self, scale: Mapping[str, float], amount: int = 1) -> None:
         """Offer this micro-batch's .grad to every level and clear it; scale: share of the full rate, by group.
 
@@ -192,11 +197,11 @@ class Levels:
             if level.offer(given, scale[level.group], amount):
                 stepped.add(level.name)
         self.renew(stepped, amount)
-        beta2 = ramp(self.steps, self.rules.beta2_max)
+        beta2, self.tables_sound = ramp(self.steps, self.rules.beta2_max), True
         for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
             if entry.weight.grad is None:
                 continue
-            advance_rows(
+            self.tables_sound &= advance_rows(
                 entry.weight.data,
                 entry.weight.grad,
                 m,
@@ -247,6 +252,7 @@ class Levels:
         for name, own in self.tensors().items():
             own.copy_(tensors[name])
         self.steps, self.context = map(int, counters["steps"])
+        self.tables_sound = True
         for level in self.levels:
             steps, waiting, level.delta, level.norm, count = counters[level.name]
             level.steps, level.waiting, level.count = int(steps), int(waiting), int(count)

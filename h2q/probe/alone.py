@@ -38,6 +38,8 @@ class Alone:
         """Follow, score, learn, conclude."""
         bytes_BT, lengths, rows = (torch.from_numpy(part) for part in (batch.bytes_BT, batch.lengths_B, batch.rows_B))
         before = gather(self.contexts, rows)
+        if batch.fresh_B is not None:
+            before = recall.anew(before, torch.from_numpy(batch.fresh_B))
         found, after = follow(self.tables, before, bytes_BT, lengths)
         scored = recall.score(self.mixer, self.tables, found)
         self.progress.steps += 1

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-from h2q import recall
 from h2q.probe.online import Guard
-from h2q.train.reading import LaneState
 from h2q.train.score import Score
 from h2q.train.tally import Tally
 from h2q.train.trainer import Trainer
@@ -32,8 +30,7 @@ def batches(lanes: Lanes) -> Iterator[Batch]:
 
 def start_afresh(trainer: Trainer) -> None:
     """Lanes that have read nothing, under weights and tables as they are."""
-    contexts = recall.zeros(trainer.lanes) if trainer.tables else ()
-    trainer.state, trainer.chat = LaneState(trainer.model.zeros(trainer.lanes), contexts), None
+    trainer.state, trainer.chat = trainer.blank(trainer.lanes), None
 
 
 def score_frozen(trainer: Trainer, batch: Batch) -> Score:

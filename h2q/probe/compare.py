@@ -81,7 +81,7 @@ def essence(part: str, config: RunConfig) -> RunConfig:
 
 def read(part: str, config: RunConfig, lanes: Lanes, tick: Callable[[int], object]) -> Pass:
     """Score and learn every byte once. Raises SourceError where bytes have gone missing since they were counted."""
-    reading = lanes.again(config.train.lanes, config.train.pace)
+    reading = lanes.again(config.train.lanes, config.train.pace, config.train.apart)
     total = reading.total or 0
     settle(config.train.threads_each)
     forget_peak()

@@ -19,6 +19,8 @@ from h2q.probe.series import Row, Series
 from h2q.train.snapshot import parse
 
 MOST_MARKS = 24
+TROUBLES = {"spike": "spike", "dead_level": "dead level", "rollback": "went back", "gave_up": "gave up"}
+"""What went wrong and is marked, and how it is said."""
 WHOLE = 32 << 20
 """Bytes of a file of which every step is read whole; of a file n times as long it is every n-th, and its end."""
 END = 1 << 16
@@ -42,7 +44,7 @@ class History:
     periods: dict[str, int] = field(default_factory=dict)
     """Of every level told, fastest first."""
     marks: list[tuple[float, str]] = field(default_factory=list)
-    """Where the run went on, and where the stream began again; the newest of them."""
+    """Where the run went on, where the stream began again, and where learning went wrong; the newest of them."""
     held_out: str = ""
     """The text that is never learned."""
     step: int = 0
@@ -51,9 +53,11 @@ class History:
 
     def take(self, fact: Mapping[str, Any], begin: float, end: float) -> None:
         """One fact, if it is of the bytes asked for."""
-        kind, x = fact.get("event"), number(fact.get("bytes"))
+        kind, x = str(fact.get("event")), number(fact.get("bytes"))
         if kind == "start":
             self.begin(fact)
+        elif kind == "trouble" and x is not None and begin <= x <= end and fact.get("kind") in TROUBLES:
+            self.marks = [*self.marks, (x, TROUBLES[fact["kind"]])][-MOST_MARKS:]
         elif kind in TAKEN and x is not None:
             if kind == "step":
                 self.follow(fact, x)

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from h2q.probe.compressors import DICTIONARY, PIECE, Encoder, compressors
-from stream import gather, remote, standing
+from stream import gather, remote, split, standing
 from stream.source import Source, SourceError, Spec, shown, together
 from stream.tape import Tape
 
@@ -39,20 +39,30 @@ def most_bytes(memory: int) -> int:
     return CAP if room >= DICTIONARY else min(CAP, 1 << (room.bit_length() - 1))
 
 
-def prefixes(total: int, lanes: int, read: int) -> list[tuple[int, int]]:
-    """[start, stop) of what each lane has read when `read` bytes of `total` were read in all.
+def prefixes(edges: Sequence[int], read: int) -> list[tuple[int, int]]:
+    """[start, stop) of what each lane has read when `read` bytes were read in all; lanes lie between these edges.
 
     Lanes go on at one pace, so each stands at the same depth or at its end; bytes that do not make a whole row belong
     to the first lanes that have more."""
-    edges = [lane * total // lanes for lane in range(lanes + 1)]
-    depth = min(read // lanes, total // lanes)  # no lane is shorter, and the longest has one byte more
-    rest = read - lanes * depth
+    lanes = list(pairwise(edges))
+    depth, rest = depth_of([stop - start for start, stop in lanes], read)
     parts = []
-    for start, stop in pairwise(edges):
-        more = min(rest, stop - start - depth, 1)
+    for start, stop in lanes:
+        more = int(rest > 0 and start + depth < stop)
         rest -= more
-        parts.append((start, start + depth + more))
+        parts.append((start, min(start + depth + more, stop)))
     return parts
+
+
+def depth_of(sizes: Sequence[int], read: int) -> tuple[int, int]:
+    """How deep every lane is read that is so long, and the bytes beyond that."""
+    depth = 0
+    for i, size in enumerate(sorted(sizes)):
+        longer = len(sizes) - i
+        if (size - depth) * longer > read:
+            return depth + read // longer, read % longer
+        read, depth = read - (size - depth) * longer, size
+    return depth, 0
 
 
 def due(told: int, read: int, over: bool) -> list[int]:
@@ -71,7 +81,8 @@ def measure(tape: Tape, lanes: int, read: int, stop: Callable[[], bool]) -> dict
     """The `reference` fact at `read` bytes: bits per byte of xz, and of PPMd where it is installed (else null).
 
     None once `stop`, asked at every piece, says so. Raises SourceError if the bytes are gone."""
-    parts = prefixes(tape.total, lanes, read)
+    whole = split.Unread([], tape.total)
+    parts = prefixes(split.edges(whole, tape.edges, lanes, tape.weights if lanes > 1 else None), read)
     fact: dict[str, Any] = {"event": "reference", "bytes": read} | {name.lower(): None for name in NAMES}
     for one in compressors(lambda sentence: None, read):
         if one.name in NAMES:
@@ -134,7 +145,7 @@ def _again(spec: Spec) -> Source:
     if spec.kind == "stdin":
         raise SourceError("what came through standard input cannot be read again")
     known = {}
-    if spec.kind == "url":
+    if spec.fetched:
         copy = remote.copy(spec.place, spec.sha256)
         if copy is None:
             raise SourceError(f"the copy of {shown(spec.place)} is gone")

@@ -5,8 +5,10 @@
 
 Promises: nothing here ever makes the trainer wait. A newer step or overview replaces the older one still in a queue;
 steps leave at most ten times a second (metrics.jsonl has them all); a viewer that does not read is dropped. Every line
-gets a reply with its id; a malformed one gets an error, a line over 1 MiB closes the connection. The socket is 0600 and
-other users are turned away. Not here: what commands mean (engine), how viewers draw (tui).
+gets a reply with its id; a malformed one gets an error, a line over 1 MiB closes the connection. However fast viewers
+ask, few lines a second are heard of each (h2q.train.viewer), and the engine obeys between two steps what had been asked
+by then. The socket is 0600, other users are turned away, and so is who comes when the board is full. Not here: what
+commands mean (engine), how viewers draw (tui).
 """
 
 import contextlib
@@ -15,15 +17,21 @@ import queue
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from h2q.train.snapshot import parse
-from h2q.train.viewer import REPLACED, Gone, Outgoing, Viewer, answer, listen, peer_is_us, post
+from h2q.train.viewer import REPLACED, Gone, Outgoing, Viewer, answer, listen, nameable, peer_is_us, post, turn_away
 
 PACE_SECONDS = 0.1
+MOST_VIEWERS = 64
+"""More would take the descriptors that saving needs."""
+LAST_SECONDS = 0.5
+"""For what is still queued when the engine leaves, all viewers together."""
+FULL = f"There are {MOST_VIEWERS} viewers already."
 
 
 def socket_path(folder: Path) -> Path:
@@ -32,7 +40,7 @@ def socket_path(folder: Path) -> Path:
         noted = (parse((folder / "run.json").read_bytes()) or {}).get("socket")
     except OSError:
         noted = None
-    return Path(noted) if noted else folder / "engine.sock"
+    return Path(noted) if noted and isinstance(noted, str) else folder / "engine.sock"
 
 
 class Command(NamedTuple):
@@ -77,9 +85,9 @@ class Board:
             self._ring()
 
     def commands(self) -> Iterator[Command]:
-        """What has been asked since the last call."""
+        """What has been asked since the last call; what is asked meanwhile waits for the next."""
         self.arrived.clear()
-        while True:
+        for _ in range(self.inbox.qsize()):
             try:
                 yield self.inbox.get_nowait()
             except queue.Empty:
@@ -122,10 +130,14 @@ class Board:
         while not self.closing:
             for key, mask in self.selector.select(PACE_SECONDS if self.viewers else None):
                 self._attend(key, mask)
+            for viewer in self.viewers:
+                if viewer.asked:
+                    self._listen(viewer)
             self._deliver()
         self._deliver()
+        until = time.monotonic() + LAST_SECONDS
         for viewer in self.viewers:
-            viewer.flush()
+            viewer.flush(until - time.monotonic())
             self._drop(viewer)
         self.selector.close()
 
@@ -139,12 +151,21 @@ class Board:
             self._hear(key.data)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self.server.accept()
-            if not peer_is_us(connection):
-                connection.close()
-                return
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor is left; the next look comes at once, and would go on doing so
+            time.sleep(PACE_SECONDS)
+            return
+        with contextlib.suppress(OSError):
             connection.setblocking(False)
+            if not peer_is_us(connection):
+                turn_away(connection)
+                return
+            if len(self.viewers) >= MOST_VIEWERS:
+                turn_away(connection, answer(None, {"error": FULL}))
+                return
             viewer = Viewer(connection)
             viewer.lines.append(Outgoing("hello", (json.dumps(self.hello()) + "\n").encode()))
             self.selector.register(connection, selectors.EVENT_READ, viewer)
@@ -158,16 +179,27 @@ class Board:
 
     def _hear(self, viewer: Viewer) -> None:
         try:
-            for line in viewer.hear():
-                self._understand(viewer, line)
+            viewer.hear()
         except Gone:
             self._drop(viewer)
+
+    def _listen(self, viewer: Viewer) -> None:
+        """Understand what it may say now; while something waits, its socket is left alone, and so fills up."""
+        while (line := viewer.next(time.monotonic())) is not None:
+            self._understand(viewer, line)
+        heard = viewer.socket in self.selector.get_map()
+        if viewer.asked and heard:
+            self.selector.unregister(viewer.socket)
+        elif not viewer.asked and not heard:
+            self.selector.register(viewer.socket, selectors.EVENT_READ, viewer)
 
     def _understand(self, viewer: Viewer, raw: bytes) -> None:
         asked = parse(raw)
         identity = asked.pop("id", None) if asked else None
         verb = asked.pop("verb", None) if asked else None
-        if asked is None or not isinstance(verb, str):
+        if not nameable(identity):
+            self._reply(viewer, None, {"error": "The id of a command is a number or a short word."})
+        elif asked is None or not isinstance(verb, str):
             self._reply(viewer, identity, {"error": "A command is one JSON object with a verb."})
         elif verb == "ping":
             self._reply(viewer, identity, {})
@@ -176,6 +208,7 @@ class Board:
         elif verb == "tables":
             self._hand_over(viewer, identity, str(asked.get("part", "recall")))
         elif verb in self.verbs:
+            viewer.unanswered += 1
             self.inbox.put(Command(verb, asked, lambda values: self._answer(viewer, identity, values)))
             self.arrived.set()
         else:
@@ -210,6 +243,7 @@ class Board:
             news, self.mailbox = self.mailbox, deque()
         while self.replies:
             viewer, data = self.replies.popleft()
+            viewer.unanswered -= 1
             viewer.lines.append(Outgoing("reply", data))
         for viewer in self.viewers:
             for item in news:

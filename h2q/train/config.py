@@ -95,12 +95,48 @@ class ReplayConfig:
         require(self.weight > 0, "replay.weight must be positive.")
 
 
+@dataclass(frozen=True)
+class GuardConfig:
+    """How learning protects itself (h2q.train.guard); `--set guard=off` leaves it alone."""
+
+    enabled: bool = True
+    """Whether trouble is told and answered. A gradient that is not finite is skipped and counted in any case."""
+    skips: int = 5
+    """Skipped micro-batches in a row after which the run goes back to its last good save."""
+    worse: int = 100
+    """Steps in which the network, on the mean, must do worse than saying nothing before the run goes back; three times
+    as many without recall."""
+    warmup: int = 200
+    """First steps of the run that are not judged so."""
+    spike: float = 8.0
+    """Standard deviations above the usual loss that are a spike."""
+    still: int = 5
+    """Steps in a row without a change or a gradient after which a level counts as dead."""
+    rest: int = 500
+    """Steps between two rollbacks at least, and healthy steps after one until the full rate is back."""
+    ease: float = 0.5
+    """Share of the learning rate after a rollback, of what it was before, until it has proved good."""
+    rollbacks: int = 3
+    """Rollbacks in a row that may fail to help before the run ends."""
+
+    def __post_init__(self) -> None:
+        require(self.skips >= 1, "guard.skips must be 1 or more.")
+        require(self.worse >= 1, "guard.worse must be 1 or more.")
+        require(self.warmup >= 0, "guard.warmup must be 0 or more.")
+        require(self.spike > 0, "guard.spike must be positive.")
+        require(self.still >= 1, "guard.still must be 1 or more.")
+        require(self.rest >= 1, "guard.rest must be 1 or more.")
+        require(0 < self.ease <= 1, "guard.ease lies between 0 and 1.")
+        require(self.rollbacks >= 1, "guard.rollbacks must be 1 or more; guard=off leaves them out.")
+
+
 BYTES_A_PART = 512
 """A micro-batch of twice as many is learned in two parts, side by side; with less to do they wait for each other."""
 PARTS = 2
 """More would wait for each other: what the interpreter does for a part it does for one at a time."""
 BYTES_A_THREAD = 1024
 """The same for threads that share single operations."""
+DOCUMENTS = ("joined", "apart")
 SHAPES = {"tiny": (24, 128), "large": (64, 128), "microstream": (24, 128)}
 """Lanes and bytes of each, from the first micro-batch on, of the presets that are not for learning the most from each
 byte on two cores: smaller micro-batches take more steps over the same bytes and remember more recently, larger ones
@@ -119,6 +155,9 @@ class TrainConfig:
     """The same at the start of the stream."""
     chunk_doubles: int = 125_000
     """Bytes after which it has grown to twice that; to four times that after four times as many, and so on."""
+    documents: str = "joined"
+    """Whether a lane reads on from one file or archive member into the next (joined), or begins each with nothing in
+    its state and in its fast weights (apart)."""
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 takes what pays on this machine for a step of this size and stores it in the run."""
@@ -135,26 +174,36 @@ class TrainConfig:
     save_steps: int = 0
     """Steps between saves; 0 leaves it to the clock."""
     keep: int = 3
-    """Saves kept."""
+    """Saves kept, the newest ones."""
+    keep_every: int = 0
+    """Of the older ones the first of every so many steps is kept too, for good; 0 for none."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
     def __post_init__(self) -> None:
         require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 or more.")
         require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 or more.")
         require(self.chunk_first >= 1, f"chunk_first is {self.chunk_first}; set 1 or more.")
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
+        require(self.documents in DOCUMENTS, f"documents is {self.documents!r}; set {' or '.join(DOCUMENTS)}.")
         require(self.threads >= 0, "threads must be 0 or more.")
         require(self.contribution_steps >= 0, "contribution_steps must be 0 or more.")
         require(self.inside_steps >= 0, "inside_steps must be 0 or more.")
         require(1 <= self.holdout_bytes <= 1 << 24, "holdout_bytes lies between 1 and 16777216.")
         require(self.keep >= 1, "keep must be 1 or more.")
+        require(self.keep_every >= 0, "keep_every must be 0 or more.")
         require(self.save_minutes > 0, "save_minutes must be positive.")
 
     @property
     def pace(self) -> Pace:
         """How the chunk grows along the stream."""
         return Pace(min(self.chunk_first, self.chunk), self.chunk, self.chunk_doubles)
+
+    @property
+    def apart(self) -> bool:
+        """Whether documents are kept apart."""
+        return self.documents == "apart"
 
     def parts(self, size: int) -> int:
         """In how many parts, lanes apart, a micro-batch of so many bytes is learned side by side."""
@@ -219,10 +268,14 @@ def run_to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The run a run.json or checkpoint stores. Raises ConfigError for keys this version does not know."""
+    """The run a run.json or checkpoint stores. Raises ConfigError for keys this version does not know, KeyError for
+    missing ones."""
+    require(isinstance(values, Mapping), "The config of a run is a table, and there is something else.")
+    origins = values.get("origins", {})
+    require(isinstance(origins, Mapping), "The origins of a run's settings are a table, and there is something else.")
     model = replace(ModelConfig(), flat(values["model"]))
     train = replace(TrainConfig(), flat(values["train"]))
-    return RunConfig(str(values["preset"]), model, train, dict(values.get("origins", {})))
+    return RunConfig(str(values["preset"]), model, train, {str(key): str(told) for key, told in origins.items()})
 
 
 def with_threads(config: RunConfig, processors: int) -> RunConfig:

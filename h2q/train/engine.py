@@ -19,16 +19,17 @@ from h2q.threads import settle
 from h2q.train import portrait
 from h2q.train.adding import Adding
 from h2q.train.board import Board
+from h2q.train.glimpses import Replica
+from h2q.train.guard import Guard
 from h2q.train.herald import Herald
 from h2q.train.lookout import Lookout
 from h2q.train.obey import obey
 from h2q.train.order import Order
+from h2q.train.protection import FAILED, protect
 from h2q.train.replica import Publisher
 from h2q.train.run import Run
 from h2q.train.saving import Saving, restore
-from h2q.train.score import Score
-from h2q.train.signals import Signals
-from h2q.train.snapshot import Replica
+from h2q.train.signals import Signals, Stopped
 from h2q.train.tally import Tally
 from h2q.train.trainer import Trainer
 from h2q.train.warm import warm
@@ -36,7 +37,6 @@ from stream.lanes import Batch, open_lanes
 from stream.prefetch import Prefetch
 
 WAIT_SECONDS = 0.2
-UNSTABLE_STEPS = 20
 
 
 class Engine:
@@ -49,7 +49,8 @@ class Engine:
         self.lanes: Prefetch
         self.lookout: Lookout
         self.trainer: Trainer
-        self.saving = Saving(run, order.config, herald)
+        self.guard = Guard(order.config.train.guard)
+        self.saving = Saving(run, order.config, herald, self.guard)
         self.adding = Adding()
         self.publisher = Publisher(run.live, order.config.model)
         # progress
@@ -59,7 +60,6 @@ class Engine:
         self.learning = order.learn
         self.stopped = ""
         self.began = self.mark = self.fed_at = time.monotonic()
-        self.unstable_until = 0
 
     def train(self, linger: float = 0.0) -> int:
         """Do it all, then stay for viewers up to `linger` seconds after the last left; the exit code.
@@ -67,7 +67,8 @@ class Engine:
         Raises SourceError or CheckpointError when it cannot begin or go on.
         """
         try:
-            self.prepare()
+            with self.signals.at_once():
+                self.prepare()
             goes_on = True
             while goes_on:
                 reason = self.loop()
@@ -75,11 +76,13 @@ class Engine:
                 if not self.signals.reason:  # it wants us gone
                     self.lookout.at_end(self.trainer, self.tally)
                 self.herald.now("stopped" if self.signals.reason or self.stopped else "finished", reason)
-                self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
+                self.tell_end(reason)
                 goes_on = self.stay(linger)
+        except Stopped:  # before the first step
+            self.herald.now("stopped", self.signals.reason or "")
+            self.tell_end(self.signals.reason or "")
         except Exception:
-            if self.herald.start:
-                self.herald.tell(portrait.end(self.run, self.trainer, self.tally, "failed", self.resumed))
+            self.tell_end(FAILED)
             raise
         finally:
             self.adding.give_up()
@@ -87,7 +90,12 @@ class Engine:
             if hasattr(self, "lanes"):
                 self.lanes.close()
             self.saving.writer.wait()
-        return self.signals.code
+        return 1 if self.saving.lost else self.signals.code or int(self.stopped == FAILED)
+
+    def tell_end(self, reason: str) -> None:
+        """The last fact of what has a first one."""
+        if self.herald.start:
+            self.herald.tell(portrait.end(self.run, self.trainer, self.tally, reason, self.resumed))
 
     # Beginning.
 
@@ -98,7 +106,7 @@ class Engine:
         self.resumed = saved is not None
         if saved is None and self.run.offset():
             self.herald.notice("info", "this run has no save yet, so it starts at 0")
-        self.run.cut(int(saved.about["metrics_offset"]) if saved else 0)
+        self.saving.begin(saved)
         self.herald.now("starting", "opening the sources")
         self.lookout = Lookout(self.order, self.herald, self.board)
         self.cursor = dict(saved.documents["streams"]) if saved else {}
@@ -110,6 +118,7 @@ class Engine:
             epochs=self.order.limits.epochs,
             chat=self.order.learn,
             cursor=self.cursor or None,
+            apart=train.apart,
             warn=self.herald.warn,
             stdin_fd=0,
         )
@@ -119,9 +128,9 @@ class Engine:
         if saved is not None:
             try:
                 self.tally = restore(self.trainer, saved)
+                self.guard.load(saved.documents.get("guard"))
             except (KeyError, ValueError, RuntimeError) as error:
                 raise CheckpointError(f"{saved.path} does not fit this version of H2Q: {error}") from error
-            self.saving.last_step = saved.step
         if self.order.learn:
             self.trainer.open_chat()  # a save may be from before it was asked for
         self.herald.tell(portrait.start(self.run, self.order, self.trainer, self.lanes, self.resumed))
@@ -202,7 +211,9 @@ class Engine:
             obey(self, command)
         self.saving.settle()
         self.adding.settle(self)
-        if self.signals.save or self.saving.due(self.trainer.progress.steps):
+        steps = self.trainer.progress.steps
+        due = self.guard.may_save(self.saving.due(steps))
+        if due or (self.signals.save and steps):
             self.signals.save = False
             self.save()
         self.show_weights()
@@ -221,22 +232,12 @@ class Engine:
             self.publisher.hurry()
         self.tally.seconds += now - self.mark
         self.mark = self.fed_at = now
-        self.judge(score)
         speed = self.tally.speed(now, size)
         self.herald.tell(
             portrait.step(self.order, self.trainer, self.lanes, batch, score, self.tally, speed, now - began)
         )
         self.lookout.after(self.trainer, self.tally, batch, score, now)
-
-    def judge(self, score: Score) -> None:
-        """Say when gradients were not finite; calm again after some good steps."""
-        steps = self.trainer.progress.steps
-        if score.skipped:
-            self.unstable_until = steps + UNSTABLE_STEPS
-            self.herald.warn(f"micro-batch {steps} had a gradient that is not finite: it was skipped and counted")
-            self.herald.now("unstable", "a gradient was not finite")
-        elif steps >= self.unstable_until:
-            self.herald.now("learning")
+        protect(self, score)
 
     def rest(self) -> None:
         """Nothing to learn now: say so, and sleep until a command or the next look at the sources."""
@@ -257,10 +258,11 @@ class Engine:
         self.saving.save(self.trainer, self.cursor, self.tally, reply)
 
     def keep(self) -> None:
-        """The last save, and everything told about it."""
-        if self.trainer.progress.steps and self.trainer.progress.steps != self.saving.last_step:
-            self.save()
-        self.saving.finish()
+        """The last save, and everything told about it; none of a run whose learning failed."""
+        if self.stopped == FAILED:
+            self.saving.finish()
+        else:
+            self.saving.conclude(self.trainer, self.cursor, self.tally)
 
     def show_weights(self) -> None:
         """Publish a replica if somebody listens and a second has passed."""

@@ -3,7 +3,8 @@
     fact -> one line -> metrics.jsonl -> sinks (plain, json) -> board (socket)
 
 Promises: a fact a viewer has seen is in the file; the file and the sinks begin with `start`, what was told before it
-follows it; a sink or viewer that goes away never raises here. Readings and replicas are for the socket alone.
+follows it; a sink or viewer that goes away never raises here. Where the disk takes no facts that is said once, and
+between the facts around each gap the file says how many it lacks. Readings and replicas are for the socket alone.
 Torch-free.
 """
 
@@ -11,8 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from h2q.train.board import Board
+from h2q.train.glimpses import Reading
 from h2q.train.run import Run
-from h2q.train.snapshot import SOCKET_ONLY, Fact, Notice, Reading, Status, line, values
+from h2q.train.snapshot import SOCKET_ONLY, Fact, Notice, Status, line, values
+
+CALM = 100
+"""Facts written in a row after which the disk is trusted again."""
 
 
 class Sink(Protocol):
@@ -33,7 +38,8 @@ class Herald:
         self.board: Board | None = None
         self.start: dict[str, Any] = {}
         self.step = 0
-        self.unwritten = False
+        self.unwritten = self.wary = 0
+        """Facts that the file lacks since its last line; facts it has to take before trouble is news again."""
         self.early: list[Fact] = []
         self.status = "starting"
         self.abandoned: Callable[[], None] = lambda: None
@@ -79,13 +85,18 @@ class Herald:
             self._record(told)
 
     def _write(self, text: str) -> None:
-        """A full disk stops the file, not the run; it is said once."""
+        """A full disk stops the file, not the run. It is said once: it often has room for a line or two."""
         try:
+            if self.unwritten:
+                lacks = f"metrics.jsonl lacks {self.unwritten:,} facts here that the disk did not take"
+                self.run.append(line(Notice("warning", lacks)))
+                self.unwritten = 0
             self.run.append(text)
-            self.unwritten = False
+            self.wary = max(0, self.wary - 1)
         except OSError as error:
-            if not self.unwritten:
-                self.unwritten = True
+            known, self.wary = self.wary, CALM
+            self.unwritten += 1
+            if not known:
                 self.warn(f"metrics.jsonl cannot be written: {error.strerror}")
 
     def _show(self, plain: dict[str, Any]) -> None:

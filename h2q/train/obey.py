@@ -116,7 +116,10 @@ def feed(engine: Engine, values: Values) -> dict[str, Any]:
     if not engine.learning:
         raise ValueError("this run does not learn from chat now: /learn on makes it")
     engine.refuse_if_over()
-    data = text.encode("utf-8", "surrogateescape")
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ValueError("feed takes a text, and there is a character in it that is none") from None
     engine.lanes.feed(data, masked=bool(values.get("masked")))
     return {"bytes": len(data)}
 

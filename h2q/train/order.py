@@ -12,7 +12,7 @@ from typing import Any
 
 from h2q.train.config import RunConfig, run_from_dict, run_to_dict
 from h2q.train.run import RunError
-from stream.source import anonymous, parse
+from stream.source import anonymous, is_address, parse
 
 VERSION = 1
 
@@ -29,6 +29,12 @@ class Limits:
     """Wall time of this invocation."""
     epochs: int | None = None
     """Readings of the stored sources."""
+
+    def __post_init__(self) -> None:
+        for name, limit in vars(self).items():
+            number = type(limit) is int or (name == "minutes" and type(limit) is float)
+            if limit is not None and not (number and limit > 0):
+                raise TypeError(f"a limit of {name} is a number above 0")
 
     def given(self) -> bool:
         """Whether there is any limit."""
@@ -70,12 +76,12 @@ class Order:
         try:
             return cls(
                 config=run_from_dict(document["config"]),
-                sources=tuple(document["sources"]),
-                added=tuple(document.get("added", ())),
+                sources=words(document["sources"]),
+                added=words(document.get("added", ())),
                 limits=Limits(**document["limits"]),
                 learn=bool(document["learn"]),
                 device=str(document["device"]),
-                holdouts=tuple(document.get("holdouts", ())),
+                holdouts=words(document.get("holdouts", ())),
             )
         except KeyError as error:
             raise RunError(f"The run's run.json lacks {error}: it was not written by this version of H2Q.") from None
@@ -83,14 +89,19 @@ class Order:
             raise RunError(f"The run's run.json was not written by this version of H2Q: {error}.") from None
 
 
+def words(found: Any) -> tuple[str, ...]:
+    """Sources as a run.json holds them. Raises TypeError for anything else."""
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
+        raise TypeError("sources are a list of words")
+    return tuple(found)
+
+
 def absolute(source: str) -> str:
     """A source that means the same from any folder. Raises SourceError for a malformed one."""
-    return os.path.abspath(source) if parse(source).kind == "path" else source
+    return os.path.abspath(source) if parse(source).kind == "path" and not is_address(source) else source
 
 
 def kept(source: str) -> str:
     """A source without user and password, as a run may store it; how it is cut or verified stays."""
-    if parse(source).kind != "url":
-        return source
-    address, mark, fragment = source.partition("#")
-    return anonymous(address) + mark + fragment
+    spec = parse(source)
+    return anonymous(spec.place) + source.removeprefix(spec.place) if spec.fetched else source

@@ -15,6 +15,7 @@ from h2q.train.tally import Tally
 from h2q.train.trainer import Trainer
 from stream.lanes import Batch
 from stream.prefetch import Prefetch
+from stream.source import first_live
 
 OWN = ("lr", "grad_norm", "energy", "levels", "skipped", "hits", "axiom")
 """What the trainer tells that has a field of its own in Step."""
@@ -51,7 +52,7 @@ def start(run: Run, order: Order, trainer: Trainer, lanes: Prefetch, resumed: bo
         resumed=resumed,
         step=trainer.progress.steps,
         learn=order.learn,
-        live="-" in order.sources,
+        live=first_live(order.sources) is not None,
     )
 
 

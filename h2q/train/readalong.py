@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h2q.train.snapshot import Fact, Overview, Reading, Surprising
+from h2q.train.glimpses import Overview, Reading, Surprising
+from h2q.train.snapshot import Fact
 from stream.lanes import Batch, Place
 
 EVERY_SECONDS = 0.25

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from h2q import recall
 from h2q.state import State, gather, map_tree, scatter
 from h2q.train.objective import Judged
 from stream.lanes import Batch
@@ -85,6 +86,16 @@ def laid(batch: Batch, state: LaneState, chat: LaneState | None, device: torch.d
         return Reading(bytes_BT, real, ragged, None, state)
     rows = torch.from_numpy(batch.rows_B).to(device)
     return Reading(bytes_BT, real, ragged, rows, gather(whole(state, chat), rows))
+
+
+def begun(state: LaneState, fresh_B: Tensor, blank: State) -> LaneState:
+    """The state of some lanes, those where fresh_B is True having read nothing; `blank` is such a lane's."""
+
+    def chosen(x: Tensor, empty: Tensor) -> Tensor:
+        return torch.where(fresh_B.to(x.device).view(-1, *[1] * (x.dim() - 1)), empty, x)
+
+    contexts = recall.anew(state.contexts, fresh_B) if state.contexts else ()
+    return LaneState(map_tree(chosen, state.core, blank), contexts)
 
 
 def cut(rows: int, parts: int) -> list[tuple[int, int]]:

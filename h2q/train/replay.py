@@ -100,8 +100,11 @@ class Replay:
         return {"counters": asdict(self.counters), "random": self.random.bit_generator.state}
 
     def load(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-        """Take back what `tensors` and `document` gave. Raises KeyError if something is missing."""
+        """Take back what `tensors` and `document` gave; of other lanes, the passages that are whole.
+
+        Raises KeyError if something is missing."""
         for name, own in self.tensors().items():
-            own.copy_(tensors[name])
+            if name == "replay.passages" or own.shape == tensors[name].shape:
+                own.copy_(tensors[name])
         self.counters = Counters(**document["counters"])
         self.random.bit_generator.state = document["random"]

@@ -2,16 +2,15 @@
 
     runs/NAME/  run.json  metrics.jsonl  checkpoints/  live.safetensors  engine.sock  engine.log  lock
 
-Promises: the folder is 0700 and its files 0600; run.json is replaced whole or not at all; metrics.jsonl gets one line a
-write and can be cut back to an offset a checkpoint remembers; one writer at a time holds `lock` (fcntl.flock, so a
-killed writer leaves nothing behind). Not here: what the facts mean (snapshot), who publishes them (engine).
+Promises: the folder is 0700 and its files 0600; run.json is replaced whole or not at all; metrics.jsonl gets whole
+lines and can be cut back to an offset a checkpoint remembers; one writer at a time holds `lock` and the folder itself
+(fcntl.flock, so a killed writer leaves nothing behind, and a removed lock lets nobody in). What a killed writer left
+half written is removed by the next. Not here: what the facts mean (snapshot), who publishes them (engine).
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import random
 import re
 import stat
 import tempfile
@@ -20,13 +19,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from checkpoints.disk import flush, leftovers, remove, replace, write_all
+from h2q.train.claims import claimed, held
+
 SOCKET_LIMIT = 100
 """Bytes of a unix socket's path every system accepts (macOS has room for 103)."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-MOODS = "amber brave bright calm clear dusky early faint gentle golden green hidden kind late light lively mild misty"
-MOODS += " modest patient plain quick quiet rapid silver slow small still sunny tall warm wide wild young"
-PLACES = "bay beach bridge brook canyon cliff coast cove creek dale delta dune field fjord forest garden glade grove"
-PLACES += " harbor hill island lagoon lake marsh meadow mesa moor orchard path peak pond reef ridge river shore valley"
+LINE_LIMIT = 1 << 20
+"""Bytes of the longest fact, and of the end of the file that is looked through for one."""
 
 
 class RunError(Exception):
@@ -36,16 +36,6 @@ class RunError(Exception):
 def runs_folder() -> Path:
     """Where runs live: `$H2Q_RUNS`, or `runs/` below the current folder."""
     return Path(os.environ.get("H2Q_RUNS") or "runs")
-
-
-def new_name(root: Path) -> str:
-    """A name like calm-river that no run has yet."""
-    chooser = random.SystemRandom()
-    for _ in range(50):
-        name = f"{chooser.choice(MOODS.split())}-{chooser.choice(PLACES.split())}"
-        if not (root / name).exists():
-            return name
-    return f"{name}-{chooser.randrange(10**6)}"
 
 
 class Run:
@@ -58,7 +48,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.live = folder / "live.safetensors"
         self.log = folder / "engine.log"
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._metrics: int | None = None
 
     @classmethod
@@ -90,66 +80,122 @@ class Run:
         return found
 
     def write(self, document: dict[str, Any]) -> None:
-        """Replace run.json whole."""
-        beside = self.folder / f".run.json-{os.getpid()}"
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.folder / "run.json")
+        """Replace run.json whole. Raises RunError, and the old one stays, also where the folder is another user's."""
+        self.refuse_foreign()
+        path = self.folder / "run.json"
+        try:
+            replace(path, json.dumps(document, indent=1).encode())
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror}.") from None
 
     def lock(self) -> None:
-        """Become the run's only writer. Raises RunError if another process is; the lock ends with the process."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Become the run's only writer, until the process ends. Raises RunError if another process is, or the folder is
+        another user's."""
+        if self._locks:
+            return  # it is ours already
+        self.refuse_foreign()
+        self._check()
         deadline = time.monotonic() + 1.0  # a passing look by `alive` is not a writer
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    os.close(descriptor)
-                    raise RunError(f"Run {self.name} is being trained by another process; watch it instead.") from None
-                time.sleep(0.02)
-        self._lock = descriptor
+        try:
+            for path, flags in ((self.folder / "lock", os.O_RDWR | os.O_CREAT), (self.folder, os.O_RDONLY)):
+                self._locks.append(os.open(path, flags, 0o600))
+                while not claimed(self._locks[-1]):
+                    if time.monotonic() > deadline:
+                        raise RunError(f"Run {self.name} is being trained by another process; watch it instead.")
+                    time.sleep(0.02)
+            self._tidy()
+        except OSError as error:
+            self.close()
+            raise RunError(f"Run {self.name} cannot be written: {error.strerror}.") from None
+        except RunError:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """Raises RunError where something lies in the place of one of our files: opening a pipe would wait for ever."""
+        for path in (*map(self.folder.joinpath, ("run.json", "lock")), self.metrics, self.live, self.log):
+            if path.exists() and not path.is_file():
+                raise RunError(f"{path} is not a plain file: move it away.")
+        if (sock := self.folder / "engine.sock").is_dir():
+            raise RunError(f"{sock} is not a socket: move it away.")
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            raise RunError(f"{self.checkpoints} is not a folder: move it away.")
+
+    def _tidy(self) -> None:
+        """Remove what writers that were killed left half written; keep the folder to its owner."""
+        halves = [
+            half for name in ("run.json", self.live.name, "live-recall.bin") for half in leftovers(self.folder / name)
+        ]
+        for half in (*halves, *self.folder.glob(".tmp??????")):  # the last are safetensors' own
+            with suppress(OSError):
+                remove(half)
+        with suppress(OSError):
+            self.folder.chmod(0o700)
+
+    def refuse_foreign(self) -> None:
+        """Raises RunError where the folder is another user's: they would say what of ours is read, and keep what is
+        learned of it. The superuser may: in a container the owner of a folder is often somebody else."""
+        if os.getuid() not in (0, self.folder.stat().st_uid):
+            raise RunError(f"Run {self.name} belongs to another user; copy it to go on with it.")
 
     def alive(self) -> bool:
         """Whether a process is training this run now."""
-        try:
-            descriptor = os.open(self.folder / "lock", os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
+        return any(held(path) for path in (self.folder / "lock", self.folder))
 
     def append(self, line: str) -> None:
-        """One whole line to metrics.jsonl, in one write."""
+        """One whole line to metrics.jsonl, or nothing of it. Raises OSError."""
         if self._metrics is None:
             self._metrics = os.open(self.metrics, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(self._metrics, line.encode())
+        before = os.fstat(self._metrics).st_size
+        try:
+            write_all(self._metrics, line.encode())
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._metrics, before)
+            raise
+
+    def settle(self) -> None:
+        """Make the facts told so far durable, if that can be done: a save that counts on them is to come."""
+        if self._metrics is not None:
+            with suppress(OSError):
+                flush(self._metrics)
 
     def offset(self) -> int:
         """Bytes of metrics.jsonl so far."""
         return self.metrics.stat().st_size if self.metrics.exists() else 0
 
-    def cut(self, offset: int) -> None:
-        """Forget the facts after an offset: they belong to steps that were not saved and will be made again."""
-        with suppress(FileNotFoundError):
-            if self.offset() > offset:
-                os.truncate(self.metrics, offset)
+    def cut(self, offset: int) -> int:
+        """Forget the facts after an offset: they belong to steps that were not saved and will be made again.
+
+        The bytes before it that are not there, or are no whole line: 0 unless the file was lost or damaged.
+        """
+        end = min(self.offset(), offset)
+        if end:
+            with self.metrics.open("rb+") as file:
+                file.seek(max(0, end - LINE_LIMIT))
+                last = file.read(end - file.tell())
+                end -= len(last) - (last.rfind(b"\n") + 1)
+                file.truncate(end)
+        elif self.metrics.exists():
+            os.truncate(self.metrics, 0)
+        return offset - end
+
+    def last_step(self) -> dict[str, Any]:
+        """The newest step fact; empty without one."""
+        if not self.metrics.exists():
+            return {}
+        with self.metrics.open("rb") as file:
+            file.seek(max(0, self.offset() - LINE_LIMIT))
+            lines = file.read().split(b"\n")[:-1]
+        found = (_fact(line) for line in reversed(lines) if line.startswith(b'{"event":"step"'))
+        return next(filter(None, found), {})
 
     def close(self) -> None:
         """Let others write."""
-        for descriptor in (self._metrics, self._lock):
+        for descriptor in (self._metrics, *self._locks):
             if descriptor is not None:
                 os.close(descriptor)
-        self._metrics = self._lock = None
+        self._metrics, self._locks = None, []
 
     def discard(self) -> None:
         """Take a run away that never began: no fact, no save."""
@@ -167,6 +213,15 @@ class Run:
         return max(
             (path.stat().st_mtime for path in (self.metrics, self.folder / "run.json") if path.exists()), default=0
         )
+
+
+def _fact(line: bytes) -> dict[str, Any]:
+    """The object of a line; nothing for a damaged one."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def taken(name: str) -> RunError:
@@ -199,12 +254,14 @@ def all_runs() -> list[Run]:
 def find(text: str) -> Run:
     """The run of this name or path. Raises RunError."""
     for folder in (runs_folder() / text, Path(text)):
-        if (folder / "run.json").is_file():
+        if os.path.isfile(folder / "run.json"):  # Path.is_file raises for what is too long to be a name
             return Run(folder)
     known = [run.name for run in all_runs()[:5]]
     there = f"Runs: {', '.join(known)}." if known else f"There is no run in {runs_folder()} yet."
-    if Path(text).is_dir():
+    if os.path.isdir(text):
         raise RunError(f"The folder {text} is neither a run nor a checkpoint. {there}")
+    if os.path.isfile(text):
+        raise RunError(f"{text} is a file, neither a run nor a checkpoint of ours: no pickles are read here. {there}")
     raise RunError(f"There is no run {text!r}. {there}")
 
 

@@ -10,19 +10,22 @@ import numpy as np
 
 
 class Score(NamedTuple):
-    """One micro-batch's code length, summed over the bytes that count (read for the first time, not the chat's)."""
+    """One micro-batch's code length, its sums over the bytes that count (read for the first time, not the chat's)."""
 
     bytes: int
     bits: float
     bits_core: float
     bits_recall: float | None
+    mean_core: float
+    """Bits a byte of the network alone over all bytes that were learned, counted or not."""
+    mean_recall: float | None
     surprise_BT: np.ndarray[Any, np.dtype[np.float32]]
     skipped: bool
 
 
 @dataclass
 class Progress:
-    """Counters that resume, and the one dial that may be turned on the way."""
+    """Counters that resume, and the two dials that may be turned on the way."""
 
     steps: int = 0
     bytes: int = 0
@@ -32,6 +35,8 @@ class Progress:
     skipped: int = 0
     rate: float = 1.0
     """Learning rates as a multiple of their schedule."""
+    ease: float = 1.0
+    """The same once more, as the guard says after a rollback."""
     met: dict[str, int] = field(default_factory=dict)
     """Contexts of recall met for the first time, by name; one that was pushed out counts again when it returns."""
 

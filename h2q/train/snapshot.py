@@ -145,6 +145,23 @@ class Notice(Fact):
 
 
 @dataclass(frozen=True)
+class Trouble(Fact):
+    """Learning went wrong at a step, or right again; what was done about it is in the sentence."""
+
+    event: ClassVar[str] = "trouble"
+    kind: str
+    """nonfinite, spike, dead_level, alive, rollback, recovered or gave_up."""
+    step: int
+    bytes: int
+    """Of the run so far, as in Step."""
+    level: str
+    """As in Notice."""
+    text: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """What the sentence is about, as plain values: `row` and `lost_bytes`, `bpb` and `usual`, `name`, ..."""
+
+
+@dataclass(frozen=True)
 class Status(Fact):
     """What the engine is doing now; one of STATUSES."""
 
@@ -195,50 +212,6 @@ class Holdout(Fact):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Reading(Fact):
-    """What one lane has read since it was told last (its end, where that is much), and what each byte cost; on the
-    socket only."""
-
-    event: ClassVar[str] = "reading"
-    lane: int
-    lanes: int
-    source: str
-    fraction: float | None
-    bytes: str
-    """The raw bytes, one character each (latin-1)."""
-    bits: list[float]
-    gap: bool = False
-    """Something between the last telling and this one was left out."""
-
-
-@dataclass(frozen=True)
-class Overview(Fact):
-    """The newest bytes of every lane; on the socket only."""
-
-    event: ClassVar[str] = "overview"
-    lanes: list[dict[str, Any]]
-    """lane, source, fraction, bytes, bits: as in Reading."""
-
-
-@dataclass(frozen=True)
-class Surprising(Fact):
-    """The passages that cost most of what all lanes have read since the last telling; on the socket only."""
-
-    event: ClassVar[str] = "surprising"
-    passages: list[dict[str, Any]]
-    """bits (of `bytes` alone), lane, source, before, bytes, after (latin-1)."""
-
-
-@dataclass(frozen=True)
-class Replica(Fact):
-    """A copy of the weights was published; on the socket only."""
-
-    event: ClassVar[str] = "replica"
-    step: int
-    path: str
-
-
 def values(fact: Fact) -> dict[str, Any]:
     """The fact as plain values, `event` first, the Step's `more` merged in."""
     out = {"event": fact.event, **vars(fact)}
@@ -273,7 +246,7 @@ def parse(text: str | bytes) -> dict[str, Any] | None:
     """The object of one line; None for a torn or foreign line."""
     try:
         found = json.loads(text)
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # of nesting, however deep
         return None
     return found if isinstance(found, dict) else None
 

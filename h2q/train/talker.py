@@ -69,7 +69,7 @@ class Talker:
                 self._write(self._say(request, text) if verb == "say" else self._sample(request, text))
             else:
                 self.tell("error", text=f"There is no request {str(verb)[:40]!r}.")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             self.tell("error", text=f"That request cannot be answered: {error}.")
 
     def tell(self, event: str, **values: Any) -> None:

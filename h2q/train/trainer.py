@@ -27,7 +27,20 @@ from h2q.train.config import RunConfig
 from h2q.train.contribution import Contribution
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
-from h2q.train.reading import LaneState, Reading, Study, cut, joined, laid, narrow, parted, replaced, summed, whole
+from h2q.train.reading import (
+    LaneState,
+    Reading,
+    Study,
+    begun,
+    cut,
+    joined,
+    laid,
+    narrow,
+    parted,
+    replaced,
+    summed,
+    whole,
+)
 from h2q.train.replay import Replay
 from h2q.train.schedule import scales
 from h2q.train.score import Progress, Score
@@ -55,7 +68,7 @@ class Trainer:
         self.weights = [entry.weight for entry in parameters]
         self.contribution = Contribution(self.model, self.levels)
         self.replay = Replay(config.train.replay, lanes, config.train.seed)
-        self.state = LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
+        self.state = self.blank(lanes)
         self.chat: LaneState | None = None
         # progress
         self.progress = Progress()
@@ -84,7 +97,10 @@ class Trainer:
 
     def read(self, batch: Batch) -> Reading:
         """The batch on the device, with the state of its lanes."""
-        return laid(batch, self.state, self.chat, self.device)
+        reading = laid(batch, self.state, self.chat, self.device)
+        if batch.fresh_B is None:
+            return reading
+        return reading._replace(state=begun(reading.state, torch.from_numpy(batch.fresh_B), self.model.zeros(1)))
 
     def study(self, reading: Reading) -> list[Study]:
         """Score every part of the micro-batch and say which way is down, side by side. No weight has learned yet."""
@@ -172,7 +188,7 @@ class Trainer:
     def scale(self) -> dict[str, float]:
         """The share of the full rate at this step: the schedule's, times what the run was told on the way."""
         shares = scales(self.config.train.optim, self.progress.steps)
-        return {group: share * self.progress.rate for group, share in shares.items()}
+        return {group: share * self.progress.rate * self.progress.ease for group, share in shares.items()}
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
         """The charge of a skipped micro-batch, and the network state it started from (the last byte was still read)."""
@@ -184,6 +200,10 @@ class Trainer:
     def carry(self, reading: Reading, new: LaneState) -> None:
         """Put the lanes back; `new` has no graph."""
         self.state, self.chat = replaced(self.state, self.chat, reading.rows, new)
+
+    def blank(self, lanes: int) -> LaneState:
+        """Lanes that have read nothing."""
+        return LaneState(self.model.zeros(lanes), recall.zeros(lanes) if self.tables else ())
 
     def open_chat(self) -> None:
         """Give the conversation a lane, the last one; recall has had room for it all along."""
@@ -199,12 +219,18 @@ class Trainer:
         elif "chat" in batch.kinds:
             counted = counted & torch.tensor([kind != "chat" for kind in batch.kinds], device=self.device)[:, None]
 
-        def total(bits: Tensor) -> float:
-            return float(torch.where(counted, bits.detach(), 0.0).double().sum())
+        def total(bits: Tensor, which: Tensor = counted) -> float:
+            return float(torch.where(which, bits.detach(), 0.0).double().sum())
 
         recall_bits = None if judged.recall is None else total(judged.recall)
+        size, core_bits = int(counted.sum()), total(judged.core)
         surprise = judged.mixed.detach().float().cpu().numpy()
-        score = Score(int(counted.sum()), total(judged.mixed), total(judged.core), recall_bits, surprise, skipped)
+        learned, core, known = size, core_bits, recall_bits
+        if counted is not reading.real_BT:
+            learned, core = int(reading.real_BT.sum()), total(judged.core, reading.real_BT)
+            known = None if judged.recall is None else total(judged.recall, reading.real_BT)
+        means = core / max(1, learned), None if known is None else known / max(1, learned)
+        score = Score(size, total(judged.mixed), core_bits, recall_bits, *means, surprise, skipped)
         self.progress.add(score)
         return score
 
@@ -232,19 +258,36 @@ class Trainer:
 
     def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises KeyError, ValueError or RuntimeError if it does not fit."""
+        self.go_back(files, documents)
+        self.replay.load(files["optimizer"], documents["replay"])
+        self.progress = Progress(**documents["progress"])
+
+    def go_back(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+        """Take back all that learning made, as it was: weights, clocks, tables, lanes. Raises as `load_state_dict`.
+
+        Where it was made by other lanes, they and what recall keeps of each begin anew. What was counted, and the
+        passages kept to be replayed, stay.
+        """
+        talking, other = self.chat is not None, int(documents["lanes"]) != self.lanes
         weights = files["model"]
         self.model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("mixer.")})
         if self.tables and self.mixer:
             self.mixer.load_state_dict(
                 {k.removeprefix("mixer."): v for k, v in weights.items() if k.startswith("mixer.")}
             )
-            self.tables.load(files["recall"])
+            self.tables.load(files["recall"], other)
         self.levels.load(files["optimizer"], documents["levels"])
         self.contribution.load(files["optimizer"], documents["contribution"])
-        self.replay.load(files["optimizer"], documents["replay"])
         saved = dict(files["state"])
-        self.chat = None
-        if len(saved["core.last"]) > self.lanes:
+        self.state, self.chat = self.blank(self.lanes), None
+        if len(saved["core.last"]) > documents["lanes"]:
             self.open_chat()
-        self.state, self.chat = parted(unflatten(whole(self.state, self.chat), saved), self.lanes)
-        self.progress = Progress(**documents["progress"])
+        if not other:
+            self.state, self.chat = parted(unflatten(whole(self.state, self.chat), saved), self.lanes)
+        elif self.chat:
+            place = self.chat.contexts[:1]
+            self.chat = unflatten(self.chat, {name: lanes[-1:] for name, lanes in saved.items()})
+            if place:
+                self.chat = self.chat._replace(contexts=self.chat.contexts._replace(lane_B=place[0]))
+        if talking:
+            self.open_chat()

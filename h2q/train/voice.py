@@ -212,7 +212,7 @@ def config_of(saved: Saved) -> ModelConfig:
 
 def saved_of(text: str, warn: Any) -> Saved:
     """The checkpoint of this path, or the newest whole one of this run. Raises CheckpointError or RunError."""
-    if (Path(text) / "manifest.json").is_file():
+    if os.path.isfile(Path(text) / "manifest.json"):
         return load(Path(text))
     run = find(text)
     saved = newest(run.checkpoints, warn)
@@ -223,7 +223,7 @@ def saved_of(text: str, warn: Any) -> Saved:
 
 def open_voice(text: str, warn: Any) -> Voice:
     """The voice of a run (live if it is being trained, else as saved last) or of a checkpoint folder."""
-    if not (Path(text) / "manifest.json").is_file():
+    if not os.path.isfile(Path(text) / "manifest.json"):
         run = find(text)
         if run.alive():
             try:

@@ -16,8 +16,7 @@ from h2q.hope_compiled import fits
 from h2q.kernels.compiling import told
 from h2q.train.config import Setting, resolve
 from h2q.train.trainer import Trainer
-from stream.lanes import Batch
-from stream.tape import Place
+from stream.lanes import Batch, Place
 
 COMPILED = ("attention", "delta", "hope")
 """Mixers with kernels of their own; what the delta rule uses serves the variants of the others."""

@@ -90,6 +90,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "reading": reading(),
     "saved": {"event": "saved", "step": 1, "path": "", "seconds": 0.1},
     "notice": {"event": "notice", "level": "info", "text": ""},
+    "trouble": {"event": "trouble", "kind": "spike", "step": 1, "bytes": 1, "level": "warning", "text": ""},
     "status": {"event": "status", "status": "learning", "text": ""},
     "hello": {"event": "hello", "run": "", "status": "", "start": {}, "step": 0},
     "inside": {"event": "inside", "bytes": 1, "streams": [], "fast": [], "weights": [], "memory": {}, "recall": {}},

@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -103,7 +103,6 @@ LETTERS = st.text(st.sampled_from("ab 北京é\u0301\u0302กำ😀\u200d🏽�
 WORDS = st.one_of(ANY, LETTERS).map(lambda words: steady(clean_line(words)))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(WORDS, st.sampled_from(["", "dim"])), max_size=4), st.integers(2, 30), st.booleans())
 def test_rows_are_never_wider_and_join_to_the_text(spans: list[tuple[str, str]], width: int, words: bool) -> None:
     wrapped = wrap(spans, width, words=words)
@@ -117,7 +116,6 @@ def test_rows_are_never_wider_and_join_to_the_text(spans: list[tuple[str, str]],
         assert cell_len(seen.removesuffix(" ") if words else seen) <= width
 
 
-@settings(max_examples=200, deadline=None)
 @given(WORDS, st.integers(0, 30))
 def test_what_is_cut_fits_and_says_so(words: str, width: int) -> None:
     cut = fit(words, width)
@@ -125,7 +123,6 @@ def test_what_is_cut_fits_and_says_so(words: str, width: int) -> None:
     assert cut == words or width == 0 or (cut.endswith("…") and words.startswith(cut[:-1]))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(ANY, LETTERS))
 def test_steady_text_is_steady_and_keeps_its_letters(words: str) -> None:
     once = steady(clean(words))
@@ -136,7 +133,6 @@ def test_steady_text_is_steady_and_keeps_its_letters(words: str) -> None:
     assert "".join(char for char, _ in characters([(once, "")])) == once
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("ab北é\u0301\u0302ก😀\u0e33"), min_size=1, max_size=20), st.data())
 def test_a_characters_tint_is_that_of_the_sum_of_all_its_bytes(words: str, data: st.DataObject) -> None:
     costs = data.draw(

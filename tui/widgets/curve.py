@@ -77,7 +77,8 @@ class Curve(Lines, can_focus=True):
         self.show(drawn or centred(message if not len(seen.steps) else "not told yet", width, height))
         scale = " · log" if log else ""
         zoomed = f" · 1/{2**self._zoom}" if self._zoom else ""
-        below = self.reading(seen, view) if self._cursor is not None else legend(view, width - 2)
+        named = legend(view, width - 2, bool(seen.troubles.places))
+        below = named if self._cursor is None else self.reading(seen, view)
         self.name_pane(f"1 {view.name}{scale}{zoomed}", fit(below, width - 2))
 
     def is_log(self, seen: Seen) -> bool:
@@ -97,9 +98,10 @@ class Curve(Lines, can_focus=True):
         return " · ".join(parts)
 
 
-def legend(view: View, width: int) -> str:
+def legend(view: View, width: int, trouble: bool = False) -> str:
     """Which line is which: closer together, and the last left out, where there is little room."""
     parts = [f"{DASHES[min(line.dash, len(DASHES) - 1)]} {line.name}" for line in view.lines]
+    parts += ["┊ trouble"] * trouble
     parts += ["░ single steps"] * bool(view.envelope)
     rows = ["   ".join(parts), *("  ".join(parts[:count]) for count in range(len(parts), 0, -1))]
     return next((row for row in rows if cell_len(row) <= width), rows[-1])

@@ -82,6 +82,7 @@ def plot(
     layers = [
         Layer(_line(shape, track, frame, one.dash), one.role) for one, track in zip(view.lines, tracks, strict=True)
     ]
+    layers += [Layer(_upright(shape, x, frame), "bad") for x in seen.troubles.places if frame.left <= x <= frame.right]
     if view.envelope:
         layers.append(Layer(_envelope(shape, seen.steps.track(view.envelope), frame), "s0"))
     if window.cursor is not None:
