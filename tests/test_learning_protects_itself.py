@@ -151,8 +151,8 @@ def overflow(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
         def broken(self: Trainer, studies: Any) -> bool:
             if self.progress.steps == step:
-                self.levels.levels[0].m[0].fill_(3e38)
-                self.levels.levels[0].v[0].zero_()
+                self.levels.levels[0].kept[0]["m"].fill_(3e38)
+                self.levels.levels[0].kept[0]["v"].zero_()
                 self.levels.levels[0].entries[0] = self.levels.levels[0].entries[0]._replace(rate=1e30)
             return learn(self, studies)
 

@@ -11,7 +11,8 @@ from h2q.probe import lessons
 from h2q.probe.equal import core_parameters, equalised, widened
 from h2q.probe.school import BARE, Course, Report, attend
 from h2q.settings import ConfigError
-from h2q.train.config import OptimConfig, Setting, resolve
+from h2q.train.config import Setting, resolve
+from h2q.train.optim_config import OptimConfig
 from tests.cores import tiny_config
 
 Command = Callable[..., int]

@@ -9,7 +9,7 @@ from h2q.model import H2Q
 from h2q.optim.levels import Levels
 from h2q.settings import ConfigError
 from h2q.stacking import stacked
-from h2q.train.config import OptimConfig
+from h2q.train.optim_config import OptimConfig
 from h2q.train.rates import entries, rules
 from tests.cores import build, close, fresh, text
 

@@ -13,11 +13,15 @@ import functools
 import importlib.util
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from h2q.optim import rule, settings
+from h2q.optim.rule import Kept, column, noughts
 
 
 def ramp(step: int, limit: float) -> float:
@@ -71,6 +75,33 @@ def update_rows(
     m[rows], v[rows] = part_m, part_v
     size = (part_v / correction2).sqrt_().add_(eps)
     weight.index_add_(0, rows, part_m / size, alpha=-rate / (1.0 - beta1**step))
+
+
+@dataclass(frozen=True)
+class Rule(settings.Adam, rule.Rule):
+    """Adam with a second moment whose memory grows."""
+
+    divides: ClassVar[bool] = True
+
+    def fresh(self, weight: Tensor) -> Kept:
+        """Both moments."""
+        return noughts(weight, "m", "v")
+
+    def step(
+        self,
+        weights: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        kept: Sequence[Kept],
+        *,
+        step: int,
+        rates: Sequence[float],
+        decay: float = 0.0,
+        heard: Sequence[Any] | None = None,
+    ) -> None:
+        """One step in place."""
+        lists = (list(weights), list(gradients), column(kept, "m"), column(kept, "v"), list(rates))
+        beta2 = ramp(step, self.beta2_max)
+        advance(*lists, share=1.0, step=step, beta1=self.beta1, beta2=beta2, eps=self.eps, decay=decay)
 
 
 @functools.cache

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from h2q.optim.adamw import advance, advance_rows, ramp
 from h2q.optim.consolidation import Anchors, Renewal
+from h2q.optim.rule import Rule, column, noughts
 
 
 class Entry(NamedTuple):
     """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group; whether a
-    level of the continuum holds it."""
+    level of the continuum holds it; its update rule, None for AdamW with what all levels share."""
 
     name: str
     weight: Tensor
@@ -32,6 +33,7 @@ class Entry(NamedTuple):
     sparse: bool = False
     group: str = "core"
     memory: bool = False
+    rule: Rule | None = None
 
 
 class Rules(NamedTuple):
@@ -65,8 +67,7 @@ class Level:
         self.delta = 0.0  # root mean square of the last step's change, in units of the weights
         self.norm = 0.0  # gradient norm at the last step, before clipping
         self.sum = [torch.zeros_like(e.weight) for e in entries] if period > 1 else []
-        self.m = [torch.zeros_like(e.weight) for e in entries]
-        self.v = [torch.zeros_like(e.weight) for e in entries]
+        self.kept = [e.rule.fresh(e.weight.data) if e.rule else noughts(e.weight.data, "m", "v") for e in entries]
         self.anchors: Anchors | None = None
 
     def offer(self, gradients: Sequence[Tensor], scale: float, amount: int) -> bool:
@@ -93,33 +94,51 @@ class Level:
         rules = self.rules
         self.steps += 1
         self.norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
-        change = advance(
-            [e.weight.data for e in self.entries],
-            gradients,
-            self.m,
-            self.v,
-            [e.rate * scale for e in self.entries],
-            share=rules.clip / self.norm if self.norm > rules.clip else 1.0,
-            step=self.steps,
-            beta1=rules.beta1,
-            beta2=ramp(self.steps, rules.beta2_max),
-            eps=rules.eps,
-            decay=rules.decay,
-        )
-        self.delta = change / math.sqrt(sum(e.weight.numel() for e in self.entries))
+        share = rules.clip / self.norm if self.norm > rules.clip else 1.0
+        teams: dict[Rule | None, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            teams.setdefault(entry.rule, []).append(i)
+        squares = [
+            self.team(rule, team, [gradients[i] for i in team], scale, share) ** 2 for rule, team in teams.items()
+        ]
+        self.delta = math.sqrt(sum(squares) / sum(e.weight.numel() for e in self.entries))
+
+    def team(self, rule: Rule | None, team: list[int], gradients: list[Tensor], scale: float, share: float) -> float:
+        """One step of the entries that follow one rule by their gradients times share; the norm of the change."""
+        weights, kept = [self.entries[i].weight.data for i in team], [self.kept[i] for i in team]
+        rates, rules = [self.entries[i].rate * scale for i in team], self.rules
+        if rule is None:
+            moments, beta2 = (column(kept, "m"), column(kept, "v")), ramp(self.steps, rules.beta2_max)
+            return advance(
+                weights,
+                gradients,
+                *moments,
+                rates,
+                share=share,
+                step=self.steps,
+                beta1=rules.beta1,
+                beta2=beta2,
+                eps=rules.eps,
+                decay=rules.decay,
+            )
+        before = [w.clone() for w in weights]
+        clipped = list(torch._foreach_mul(gradients, share)) if share != 1.0 else gradients
+        rule.step(weights, clipped, kept, step=self.steps, rates=rates, decay=rules.decay)
+        torch._foreach_sub_(before, weights)
+        return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))))
 
     def keep(self, some: Sequence[bool], rate: float) -> None:
         """Forget the entries that are not marked; the others go on at this share of their rates."""
         marked = [i for i, here in enumerate(some) if here]
         self.entries = [self.entries[i]._replace(rate=self.entries[i].rate * rate) for i in marked]
-        self.m, self.v = ([held[i] for i in marked] for held in (self.m, self.v))
+        self.kept = [self.kept[i] for i in marked]
         self.sum = [self.sum[i] for i in marked] if self.period > 1 else []
 
     def tensors(self) -> dict[str, Tensor]:
-        """Moments and accumulators by parameter name."""
+        """What rules keep, and accumulators, by parameter name."""
         out: dict[str, Tensor] = {}
         for i, entry in enumerate(self.entries):
-            out[f"m.{entry.name}"], out[f"v.{entry.name}"] = self.m[i], self.v[i]
+            out |= {f"{slot}.{entry.name}": tensor for slot, tensor in self.kept[i].items()}
             if self.period > 1:
                 out[f"sum.{entry.name}"] = self.sum[i]
         return out | (self.anchors.tensors() if self.anchors else {})

@@ -19,7 +19,7 @@ from h2q.config import ModelConfig
 from h2q.model import H2Q
 from h2q.optim.levels import Levels
 from h2q.probe.lessons import Lesson, Task
-from h2q.train.config import OptimConfig
+from h2q.train.optim_config import OptimConfig
 from h2q.train.rates import entries, rules
 
 EXAMINED = 512

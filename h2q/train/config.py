@@ -15,6 +15,7 @@ from h2q.config import ModelConfig
 from h2q.hope_config import profile
 from h2q.presets import preset
 from h2q.settings import ConfigError, flat, nearest, parse, replace, require, to_dict
+from h2q.train.optim_config import OptimConfig
 from stream.pace import Pace
 
 
@@ -24,55 +25,6 @@ class Setting(NamedTuple):
     key: str
     value: Any
     origin: str
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with per-role rates (learning.md 8). A rate is that of a width-128 model; the schedule scales it."""
-
-    matrix: float = 2.5e-3
-    """Linear maps and their B factors; scaled by 128 / inputs."""
-    bank: float = 1e-3
-    """The shared quaternion patterns A."""
-    embedding: float = 5e-3
-    """Byte embedding."""
-    ngram: float = 3e-2
-    """Hashed n-gram rows, moved only when touched."""
-    head: float = 5e-3
-    """Output head and its bias."""
-    gain: float = 5e-3
-    """Norms, gates, convolutions, decays, scales."""
-    scale: float = 1e-3
-    """Residual multipliers."""
-    mixer: float = 1e-3
-    """Weights that mix recall with the core."""
-    mixer_decay_start: int = 90
-    """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
-    gate: float = 5e-4
-    """How the network's hidden state scales what recall's contexts say."""
-    lift: float = 2.5e-5
-    """What the hidden state adds to the weight of each input of the mixer."""
-    beta1: float = 0.5
-    """Short: with small micro-batches what was learned a few steps ago is old."""
-    beta2_max: float = 0.9995
-    """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""
-    eps: float = 1e-10
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    """Gradient norm a level may have at its step."""
-    warmup: int = 10
-    """Steps from nothing to the full rate."""
-    decay_start: int = 300
-    """t0 of the rate's sqrt(t0 / t) decay."""
-    floor: float = 0.1
-    """The rate never falls below this share."""
-    level_scale_max: float = 1.0
-    """A level of period P uses sqrt(P) times the rate, at most this."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.beta1 < 1 and 0 < self.beta2_max < 1, "optim.beta1 and optim.beta2_max lie between 0 and 1.")
-        require(self.clip > 0, "optim.clip must be positive.")
-        require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """Which rate, level and group every parameter has: its role decides (h2q.layers), the settings say how much."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from h2q.continuum_config import ContinuumConfig
 from h2q.layers import owned
+from h2q.optim import choose
 from h2q.optim.consolidation import Renewal
 from h2q.optim.levels import Entry, Rules
-from h2q.train.config import OptimConfig
+from h2q.optim.rule import Rule
+from h2q.train.optim_config import OptimConfig
 
 GROUPS = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
 """Roles whose schedule is not the core's."""
@@ -22,16 +26,27 @@ def base_rates(optim: OptimConfig) -> dict[str, tuple[float, str]]:
 def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: ContinuumConfig | None = None) -> list[Entry]:
     """Every parameter with its rate and level; each has exactly one. Levels learn as fast as the continuum says."""
     levels = continuum.shares_of_rate if continuum else {}
-    rates = base_rates(optim)
+    rates, named = base_rates(optim), chosen(optim, sorted(levels))
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
         base, group = rates[role.kind]
         rate = base * width_scale * levels.get(period, 1.0)
+        rule = named.get(period, named[0]) if role.kind == "matrix" and tensor.dim() > 1 else None
         # What no level of the continuum holds steps at every micro-batch.
-        found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0))
+        found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0, rule))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return [entry for entry in found if entry.weight.requires_grad]
+
+
+def chosen(optim: OptimConfig, periods: Sequence[int]) -> dict[int, Rule | None]:
+    """The rule of the linear maps of each level, by period, and that of all others under 0; None for AdamW."""
+    asked = {0: optim.core}
+    for period in periods:
+        place = "fast" if period == periods[0] else "slow" if period == periods[-1] else "middle"
+        asked[period] = getattr(optim.levels, place) or optim.core
+    rules = {name: choose.made(name, vars(optim)) for name in set(asked.values())}
+    return {period: rules[name] for period, name in asked.items()}
 
 
 def rules(optim: OptimConfig, continuum: ContinuumConfig | None = None) -> Rules:

@@ -2,7 +2,7 @@
 
 import math
 
-from h2q.train.config import OptimConfig
+from h2q.train.optim_config import OptimConfig
 
 
 def rate_scale(step: int, warmup: int, decay_start: int, floor: float) -> float:

@@ -1,0 +1,57 @@
+"""What an update rule is: settings, what it keeps of a tensor, and one step of many tensors.
+
+    rule = m3.Rule(window=8)      rule.fresh(w) -> {"m1": ..., ...}      rule.step(weights, gradients, kept, ...)
+
+A rule holds no state. What it keeps of a tensor is a dictionary beside it, saved under the tensor's name, so a resumed
+run goes on bit for bit. A rule for matrices says so; whoever uses one gives everything else to Adam.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+Kept = dict[str, Tensor]
+"""What a rule keeps of one tensor."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Base of all rules, which are dataclasses of their settings."""
+
+    matrices: ClassVar[bool] = False
+    """Whether it is for tensors of two or more dimensions only."""
+    divides: ClassVar[bool] = False
+    """Whether it divides by a second moment of its own, so that steering it would divide twice."""
+    hears: ClassVar[bool] = False
+    """Whether it wants to know what its layers saw."""
+
+    def fresh(self, weight: Tensor) -> Kept:
+        """What is kept of a tensor before its first step."""
+        raise NotImplementedError
+
+    def step(
+        self,
+        weights: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        kept: Sequence[Kept],
+        *,
+        step: int,
+        rates: Sequence[float],
+        decay: float = 0.0,
+        heard: Sequence[Any] | None = None,
+    ) -> None:
+        """One step in place; step = 1, 2, ...; `heard`: what each tensor's layer saw, None where that is unknown."""
+        raise NotImplementedError
+
+
+def noughts(weight: Tensor, *names: str) -> Kept:
+    """Noughts of a tensor's shape under these names."""
+    return {name: torch.zeros_like(weight) for name in names}
+
+
+def column(kept: Sequence[Kept], name: str) -> list[Tensor]:
+    """One thing that is kept, of every tensor."""
+    return [one[name] for one in kept]

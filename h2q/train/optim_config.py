@@ -1,0 +1,115 @@
+"""How a run's weights are moved: which rule, how fast each role, on which schedule. Torch-free.
+
+optim.core=m3      the linear maps by M3              optim.levels.slow=muon   those of the slowest level by Muon
+optim.m3.window=8  what M3 is told                    optim.matrix=5e-3        their rate
+"""
+
+from dataclasses import dataclass, field
+
+from h2q.optim import settings
+from h2q.optim.choose import NAMES, check
+from h2q.settings import require
+
+
+@dataclass(frozen=True)
+class LevelRules:
+    """Rules of the continuum's levels, where they are not the core's."""
+
+    fast: str = ""
+    """Of the level with the shortest period; empty for that of optim.core, as below."""
+    middle: str = ""
+    """Of the levels in between."""
+    slow: str = ""
+    """Of the level with the longest period."""
+
+    def __post_init__(self) -> None:
+        for name in ("fast", "middle", "slow"):
+            if getattr(self, name):
+                check(getattr(self, name), f"optim.levels.{name}")
+
+
+@dataclass(frozen=True)
+class Steered(settings.Steering):
+    """Steering, and the rule that is steered."""
+
+    base: str = "gm"
+    """gm, delta or dgd: a rule without a second moment of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.base, "optim.steered.base")
+        allowed = [name for name in NAMES if name not in DIVIDING]
+        require(
+            self.mode == "none" or self.base in allowed,
+            f"optim.steered.base={self.base} divides by a second moment already, so optim.steered.mode={self.mode} "
+            f"would divide twice; steer one of {', '.join(allowed)}.",
+        )
+
+
+DIVIDING = ("adamw", "m3", "steered")
+"""Rules with a second moment of their own."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Per-role rates (learning.md 8), the rule that follows them, its clock and schedule.
+
+    A rate is that of a width-128 model; the schedule scales it.
+    """
+
+    core: str = "adamw"
+    """Rule of the linear maps: adamw, muon, m3, dgd, ggd, gm, delta, deep or steered. All else keeps to AdamW."""
+    levels: LevelRules = field(default_factory=LevelRules)
+
+    matrix: float = 2.5e-3
+    """Linear maps and their B factors; scaled by 128 / inputs."""
+    bank: float = 1e-3
+    """The shared quaternion patterns A."""
+    embedding: float = 5e-3
+    """Byte embedding."""
+    ngram: float = 3e-2
+    """Hashed n-gram rows, moved only when touched."""
+    head: float = 5e-3
+    """Output head and its bias."""
+    gain: float = 5e-3
+    """Norms, gates, convolutions, decays, scales."""
+    scale: float = 1e-3
+    """Residual multipliers."""
+    mixer: float = 1e-3
+    """Weights that mix recall with the core."""
+    mixer_decay_start: int = 90
+    """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
+    gate: float = 5e-4
+    """How the network's hidden state scales what recall's contexts say."""
+    lift: float = 2.5e-5
+    """What the hidden state adds to the weight of each input of the mixer."""
+    beta1: float = 0.5
+    """Short: with small micro-batches what was learned a few steps ago is old."""
+    beta2_max: float = 0.9995
+    """Second-moment memory grows as 1 - (t+1)^-0.8 up to this."""
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Gradient norm a level may have at its step."""
+    warmup: int = 10
+    """Steps from nothing to the full rate."""
+    decay_start: int = 300
+    """t0 of the rate's sqrt(t0 / t) decay."""
+    floor: float = 0.1
+    """The rate never falls below this share."""
+    level_scale_max: float = 1.0
+    """A level of period P uses sqrt(P) times the rate, at most this."""
+    muon: settings.Muon = field(default_factory=settings.Muon)
+    m3: settings.M3 = field(default_factory=settings.M3)
+    dgd: settings.Delta = field(default_factory=settings.Delta)
+    ggd: settings.Generalised = field(default_factory=settings.Generalised)
+    gm: settings.Momentum = field(default_factory=settings.Momentum)
+    delta: settings.Momentum = field(default_factory=lambda: settings.Momentum(objective="delta"))
+    deep: settings.Deep = field(default_factory=settings.Deep)
+    steered: Steered = field(default_factory=Steered)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.beta1 < 1 and 0 < self.beta2_max < 1, "optim.beta1 and optim.beta2_max lie between 0 and 1.")
+        require(self.clip > 0, "optim.clip must be positive.")
+        check(self.core, "optim.core")
+        require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
