@@ -34,6 +34,8 @@ class StructureBank(nn.Module):
     def __init__(self, config: StructureConfig) -> None:
         super().__init__()
         self.config = config
+        self.erase = 0.0
+        """What learning by delta gradient descent erases of W x, for each byte; it changes gradients alone."""
         if config.form == "dense":
             return
         m = config.block // 4
@@ -59,11 +61,18 @@ class StructureBank(nn.Module):
     def transform(self, x: Tensor, own: Tensor) -> Tensor:
         """W x by what a map owns, in the configured form: its factors B, or W itself where it is dense."""
         if self.config.form == "dense":
-            return F.linear(x, own)
+            return F.linear(x, self.erasing(own, x))
         if self.config.form == "bank":
-            return F.linear(x, self.form(own))
+            return F.linear(x, self.erasing(self.form(own), x))
         apply = contract if self.config.form == "factors" else contract_einsum
         return apply(x, self.blocks(), own)
+
+    def erasing(self, W: Tensor, x: Tensor) -> Tensor:
+        """W, whose gradient from here also erases what it says of x (..., inputs): hope.md 4.3."""
+        if not (self.erase and torch.is_grad_enabled()):
+            return W
+        found: Tensor = Erased.apply(W, x.detach(), self.erase)  # type: ignore[no-untyped-call]
+        return found
 
     def gram_penalty(self) -> Tensor:
         """How far {A_r} is from orthogonal with its starting scale; only their span matters, so this costs nothing."""
@@ -108,6 +117,24 @@ class StreamedWeight(torch.autograd.Function):
         came = g.contiguous().view(parts, 4, m, out, 4, m, inputs)
         spread(kernels.form_back, parts * out, A, B, came, dA, dB)
         return dA.sum(0), dB
+
+
+class Erased(torch.autograd.Function):
+    """W as it is; its gradient gains share W x^T x, that of half the squares of W x, and x gains nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, W: Tensor, x: Tensor, share: float) -> Tensor:
+        """(out, inputs), from x (..., inputs)."""
+        ctx.save_for_backward(W, x)
+        ctx.share = share
+        return W.view_as(W)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        """Of W."""
+        W, x = ctx.saved_tensors
+        rows = x.reshape(-1, x.shape[-1])
+        return g + ctx.share * (W @ (rows.T @ rows)), None, None
 
 
 def contract(x: Tensor, blocks: Tensor, B: Tensor) -> Tensor:
@@ -177,7 +204,7 @@ class HamiltonLinear(nn.Module):
         """The same in groups of so many parts, each contiguous where W is formed: for those that part ways next."""
         sizes = [count * self.outputs for count in counts]
         if self.form in ("bank", "dense"):
-            return [F.linear(x, W) for W in torch.split(self.weight(), sizes)]
+            return [F.linear(x, W) for W in torch.split(self.shared[0].erasing(self.weight(), x), sizes)]
         return list(torch.split(self(x), sizes, -1))
 
 

@@ -24,8 +24,11 @@ class LevelRules:
 
     def __post_init__(self) -> None:
         for name in ("fast", "middle", "slow"):
-            if getattr(self, name):
-                check(getattr(self, name), f"optim.levels.{name}")
+            if rule := getattr(self, name):
+                check(rule, f"optim.levels.{name}")
+                require(
+                    rule != "dgd", f"optim.levels.{name}=dgd cannot be: what layers saw is erased in all of the core."
+                )
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,13 @@ class OptimConfig:
         require(self.clip > 0, "optim.clip must be positive.")
         check(self.core, "optim.core")
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
+        require(
+            self.ggd.objective == "dot",
+            f"optim.ggd.objective={self.ggd.objective} needs every input of every layer, which a run does not keep: "
+            "set dot, or optim.core=dgd for l2.",
+        )
+
+    @property
+    def erase(self) -> float:
+        """How much of what the linear maps say of their inputs is erased: delta gradient descent's own term."""
+        return self.dgd.coef if self.core == "dgd" else 0.0

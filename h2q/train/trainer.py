@@ -107,6 +107,7 @@ class Trainer:
         real = int(reading.real_BT.sum())
         weights = [weight for weight in self.weights if real]
         self.streams, self.axiom = [], None
+        self.model.bank.erase = self.config.train.optim.erase / max(1, real)
         heard = (beside if self.config.train.threads > 1 else here)(partial(self.hear, reading, follow))
 
         def one(start: int, stop: int) -> Study:
