@@ -21,6 +21,7 @@ from h2q.commands.arguments import (
     tell,
 )
 from h2q.commands.compare import bar, publish
+from h2q.commands.race import race
 from h2q.config import CORES
 from h2q.train.config import RunConfig
 
@@ -32,8 +33,9 @@ EXAMPLES = (
     "probe recall --seeds 1     key and value pairs, and the keys again",
     "probe copy --json          one JSON object a line",
     "probe recall --cores hope,transformer --set width=128",
+    "probe optimizers           a race of optimizers over 2 MB, about an hour; goes on where it was broken off",
 )
-NAMES = ("parity", "recall", "copy")
+NAMES = ("parity", "recall", "copy", "optimizers")
 
 
 class Pupil(NamedTuple):
@@ -55,6 +57,9 @@ def parser() -> Parser:
     found.add_argument("--seeds", type=size, default=3, metavar="N", help="so many seeds from --seed on (3)")
     found.add_argument("--steps", type=size, metavar="N", help="lessons learned (the task's own number)")
     found.add_argument("--only", action="store_true", help="without the control")
+    found.add_argument("--text", metavar="SOURCE", help="optimizers: what is read (2 MB of python:)")
+    found.add_argument("--quick", action="store_true", help="optimizers: a small model, few bytes, two rates each")
+    found.add_argument("--only-these", metavar="A,B", help="optimizers: of all that race")
     add_settings(found)
     found.add_argument("--threads", type=size, metavar="N", help="CPU threads (1)")
     found.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
@@ -64,7 +69,8 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Teach, examine and print; the exit code."""
     args = parser().parse_args(arguments)
-    one_of(args.name, NAMES, "probe")
+    if one_of(args.name, NAMES, "probe") == "optimizers":
+        return race(args)
     need_torch()
     from h2q.probe.lessons import TASKS
     from h2q.train.warm import warm
