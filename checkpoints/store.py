@@ -100,7 +100,7 @@ def begin(
     """
     target = folder / f"step-{step:09d}"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         clear_leftovers(folder, spare)
         if _already(target):
             return Unfinished(None, target, step, {})

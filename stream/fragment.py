@@ -1,6 +1,6 @@
 """What stands behind the # of a source: which bytes of it, its weight, its sha256, whether it is followed.
 
-    "book.txt#bytes=0-10m&weight=3" -> "book.txt", Asked(last=10_000_000, weight=3.0)
+    "book.txt#bytes=0-10m&weight=3" -> "book.txt", Asked(last=10_000_000, weight=3.0)       with # instead of & too
 
 Promises: a file whose very name ends like that is that file; what is not understood is refused with what there is.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stream.errors import SourceError, legible
 
 SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_FRAGMENT = re.compile(r"#((?:bytes|sha256|weight)=[^#]*|follow(?:&[^#]*)?)$", re.IGNORECASE)
+_FRAGMENT = re.compile(r"((?:#(?:(?:bytes|sha256|weight)=[^#]*|follow(?:&[^#]*)?))+)$", re.IGNORECASE)
 _SLICE = re.compile(r"(?:([0-9]{1,15})([kmg]?))?-(?:([0-9]{1,15})([kmg]?))?", re.IGNORECASE)
 
 
@@ -42,7 +42,7 @@ def split(text: str) -> tuple[str, Asked]:
     if found is None or ("://" not in text and os.path.lexists(text)):
         return text, Asked()
     asked = Asked()
-    for word in found[1].split("&"):
+    for word in re.split("[#&]", found[1][1:]):
         key, mark, value = word.partition("=")
         if key.lower() == "bytes":
             first, last = _slice(value)
@@ -56,7 +56,7 @@ def split(text: str) -> tuple[str, Asked]:
         else:
             raise SourceError(_not_understood(word, key.lower()))
     if asked.follow and (asked.last is not None or asked.sha256 or asked.weight):
-        raise SourceError(f"#{legible(found[1])}: what is followed has no end, no sha256 and a lane of its own")
+        raise SourceError(f"{legible(found[1])}: what is followed has no end, no sha256 and a lane of its own")
     return text[: found.start()], asked
 
 
@@ -72,7 +72,7 @@ def _weight(text: str) -> float:
     except ValueError:
         weight = 0.0
     if not 1e-6 <= weight <= 1e6:
-        raise SourceError(f"#weight={legible(text)} is not a weight; write a number above 0, as in #weight=3")
+        raise SourceError(f"#weight={legible(text)} is no weight; write one from 0.000001 to 1000000, as in #weight=3")
     return weight
 
 

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from stream import formats, identity, remote, schemes, standing
-from stream.plain import readable, regular
+from stream.plain import readable, regular, unmeasured
 from stream.source import Member, Source, SourceError, Span, Spec, cut, legible, parse, shown, together
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ def _file(spec: Spec, warn: Warn) -> Source:
     about = regular(spec.place)
     label = legible(spec.place)
     if about.st_size == 0:
-        raise SourceError(f"{label} is empty")
+        raise SourceError(f"{label} is {unmeasured(spec.place)}")
     suffix = formats.suffix_of(spec.place)
     spans = _spans(spec.place, label, suffix, about.st_size, warn)
     if not spans:

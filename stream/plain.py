@@ -48,6 +48,17 @@ def readable(path: str) -> None:
         raise SourceError(f"{legible(path)} cannot be read: {os.strerror(errno.EACCES)}")
 
 
+def unmeasured(path: str) -> str:
+    """What a file of no length is: empty, or one that the system makes up while it is read."""
+    try:
+        with opened(path) as file:
+            if file.read(1):
+                return "of no known length; read it through standard input, with -"
+    except OSError:
+        pass
+    return "empty"
+
+
 def reason(error: OSError | ValueError) -> str:
     """Why a path could not be used, in the system's words."""
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not a usable name"

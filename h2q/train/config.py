@@ -134,8 +134,8 @@ class TrainConfig:
     guard: GuardConfig = field(default_factory=GuardConfig)
 
     def __post_init__(self) -> None:
-        require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 or more.")
-        require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 or more.")
+        require(1 <= self.lanes <= 65536, f"lanes is {self.lanes}; set 1 to 65536.")
+        require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 to 65536.")
         require(self.chunk_first >= 1, f"chunk_first is {self.chunk_first}; set 1 or more.")
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
         require(self.documents in DOCUMENTS, f"documents is {self.documents!r}; set {' or '.join(DOCUMENTS)}.")

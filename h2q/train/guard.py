@@ -4,7 +4,7 @@
                      '-- Memory: what was usual, rows, clocks, rollbacks --document()/load()--> the run's saves
 
 It notices gradients and weights that are not finite, a jump of the loss far out of the usual, levels that step without
-moving, and a network that does worse than saying nothing. Only the first and the last lead back, and only when they
+moving, and a run that does worse than saying nothing. Only the first and the last lead back, and only when they
 last: a change of the text is a spike and no failure. Promises: equal steps give equal verdicts, resumed or not; what
 goes on and on is told rarely; a few microseconds a step. What it cannot notice: a text that teaches nonsense.
 """
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from statistics import fmean, median_high
 from typing import Any, NamedTuple
 
 from h2q.train.config import GuardConfig
@@ -30,8 +31,8 @@ LEAST_SPIKE = 0.5
 """Bits a byte; smaller jumps are no spikes, however steady the loss was."""
 SPIKE_STEPS = 200
 """At most one spike is told in so many steps."""
-NOTHING, APART = 8.5, 3.0
-"""Bits a byte of a network that does worse than saying nothing, and how much worse than recall it must be as well."""
+SILENCE, NOTHING, APART = 8.0, 8.5, 3.0
+"""Bits a byte of saying nothing, of a run that does worse, and how far behind its other parts that must be as well."""
 MOST = 16.0
 """Bits a byte that count of a step at most: a mean above NOTHING takes many bad steps, not one very bad one."""
 ALONE, ALONE_TIMES = 9.0, 3
@@ -92,7 +93,7 @@ class Memory:
     usual: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=USUAL_STEPS))
     """(bytes, bits a byte) of the latest steps with first-read bytes."""
     own: deque[tuple[float, float | None]] = field(default_factory=deque)
-    """(network, recall) of the latest steps, bits a byte."""
+    """Of the latest steps, bits a byte: the worse of network and mixture, and what the other parts could say."""
     clocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of each level: updates seen, and how many of them in a row moved nothing."""
     dead: list[str] = field(default_factory=list)
@@ -130,11 +131,10 @@ class Guard:
         self.step, memory = signs.step, self.memory
         wrong = self._not_finite(signs)
         memory.row = memory.row + 1 if wrong else 0
-        if wrong or self._says_nothing(signs):
-            memory.bad_at = signs.step
+        memory.bad_at = signs.step if wrong or self._says_nothing(signs) else memory.bad_at
         troubles = [*self._told(signs, wrong), *self._spike(signs), *self._levels(signs), *self._recovered(signs)]
         back = self._reason(signs, wrong)
-        rested = signs.step >= memory.back_at + self.config.rest
+        rested = not signs.sound or signs.step >= memory.back_at + self.config.rest  # these cannot heal: why wait
         return Verdict(troubles, back if rested else "")
 
     def target(self, healthy: Sequence[int]) -> int | None:
@@ -191,7 +191,7 @@ class Guard:
         if memory.row == 1 and signs.step < memory.told_at + CALM_STEPS:
             return []
         memory.told_at = signs.step
-        done = "they cannot heal" if not signs.sound else "the micro-batch was skipped and counted"
+        done = "the micro-batch was skipped and counted" if signs.sound else "only a rollback mends that"
         row = f", {memory.row} in a row" if memory.row > 1 else ""
         return [trouble(signs, "nonfinite", f"step {signs.step}: {wrong}{row}; {done}", row=memory.row)]
 
@@ -201,12 +201,12 @@ class Guard:
             return []
         memory, bpb = self.memory, signs.bits / signs.size
         values = [one for _, one in memory.usual]
-        usual = median(values) if len(values) >= FEW_STEPS else bpb
-        spread = SPREAD * median([abs(one - usual) for one in values]) if bpb > usual + LEAST_SPIKE else 0.0
-        typical = sum(size for size, _ in memory.usual) / len(values) if spread else 0.0
+        usual = median_high(values) if len(values) >= FEW_STEPS else bpb
+        spread = SPREAD * median_high([abs(one - usual) for one in values]) if bpb > usual + LEAST_SPIKE else 0.0
+        typical = fmean([size for size, _ in memory.usual]) if spread else 0.0
         noise = sqrt(max(1.0, typical / signs.size))  # few bytes vary more
-        spiked = bpb > usual + noise * max(self.config.spike * spread, LEAST_SPIKE)
-        if not spiked or signs.step < memory.spike_at + SPIKE_STEPS:
+        calm = bpb <= usual + noise * max(self.config.spike * spread, LEAST_SPIKE)
+        if calm or signs.step < memory.spike_at + SPIKE_STEPS:
             memory.usual.append((signs.size, bpb))
             return []
         memory.spike_at = signs.step
@@ -236,21 +236,21 @@ class Guard:
         return found
 
     def _recovered(self, signs: Signs) -> list[Trouble]:
-        memory = self.memory
-        if not memory.tried or signs.step < max(memory.back_at, memory.bad_at) + self.config.rest:
+        if not self.memory.tried or signs.step < max(self.memory.back_at, self.memory.bad_at) + self.config.rest:
             return []
-        memory.tried = []
-        said = f"step {signs.step}: learning was healthy for {self.config.rest} steps and has its full rate again"
+        self.memory.tried = []
+        said = f"step {signs.step}: {self.config.rest} healthy steps in a row, so learning has its full rate again"
         return [trouble(signs, "recovered", said, "info")]
 
     def _says_nothing(self, signs: Signs) -> bool:
         """Whether the network did worse here than saying nothing; its latest figures are kept."""
         if signs.skipped or signs.step <= self.config.warmup or not signs.core:  # 0: no byte was learned
             return False
-        self.memory.own.append((min(signs.core, MOST), signs.recall))
+        said, known = said_worst(signs)
+        self.memory.own.append((min(said, MOST), known))
         while len(self.memory.own) > self._patience(signs):
             self.memory.own.popleft()
-        return worse(signs.core, signs.recall)
+        return worse(said, known)
 
     def _patience(self, signs: Signs) -> int:
         """Steps over which the network must have done worse than saying nothing."""
@@ -265,29 +265,28 @@ class Guard:
             return f"{memory.row} micro-batches in a row had gradients that are not finite"
         if self.healthy or len(memory.own) < self._patience(signs):
             return ""
-        core = mean([own for own, _ in memory.own])
-        known = None if signs.recall is None else mean([recall or 0.0 for _, recall in memory.own])
-        if not worse(core, known):
+        said = fmean([own for own, _ in memory.own])
+        known = None if signs.recall is None else fmean([other or 0.0 for _, other in memory.own])
+        if not worse(said, known):
             return ""
-        beside = "" if known is None else f", recall {known:.2f}"
-        return f"for {len(memory.own)} steps the network did worse than saying nothing ({core:.2f} bits/byte{beside})"
+        beside = "" if known is None else f" at {MOST:g} at most a step, where {known:.2f} could be said"
+        return f"for {len(memory.own)} steps the run did worse than saying nothing ({said:.2f} bits/byte{beside})"
 
 
-def worse(core: float, recall: float | None) -> bool:
-    """Whether these bits a byte are worse than saying nothing, and not the text's fault as far as recall can tell."""
-    return core > ALONE if recall is None else core > NOTHING and core > recall + APART
+def said_worst(signs: Signs) -> tuple[float, float | None]:
+    """Of network and mixture the one that is further behind what another part, or saying nothing, made of the bytes."""
+    if signs.recall is None or not signs.size:
+        return signs.core, signs.recall
+    known = min(signs.recall, SILENCE)
+    pairs = ((signs.core, known), (signs.bits / signs.size, min(signs.core, known)))
+    return max(pairs, key=lambda pair: pair[0] - pair[1])
+
+
+def worse(said: float, known: float | None) -> bool:
+    """Whether these bits a byte are worse than saying nothing, and not the text's fault as far as others can tell."""
+    return said > ALONE if known is None else said > NOTHING and said > known + APART
 
 
 def trouble(signs: Signs, kind: str, text: str, level: str = "warning", **numbers: Any) -> Trouble:
     """A fact about this step."""
     return Trouble(kind, signs.step, signs.bytes, level, text, numbers)
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of some numbers, in their order."""
-    return sum(values) / len(values)
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one, the upper of two."""
-    return sorted(values)[len(values) // 2]

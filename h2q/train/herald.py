@@ -41,7 +41,7 @@ class Herald:
         self.unwritten = self.wary = 0
         """Facts that the file lacks since its last line; facts it has to take before trouble is news again."""
         self.early: list[Fact] = []
-        self.status = "starting"
+        self.status, self.about = "starting", ""
         self.abandoned: Callable[[], None] = lambda: None
         """Called once when the reader of a pipe has gone."""
 
@@ -65,8 +65,8 @@ class Herald:
 
     def now(self, status: str, text: str = "") -> None:
         """Tell what the engine does now, if that is news."""
-        if (status, text) != (self.status, ""):
-            self.status = status
+        if (status, text) != (self.status, self.about):
+            self.status, self.about = status, text
             self.tell(Status(status, text))
 
     def close(self) -> None:

@@ -4,11 +4,12 @@ optim.core=m3      the linear maps by M3              optim.levels.slow=muon   t
 optim.m3.window=8  what M3 is told                    optim.matrix=5e-3        their rate
 """
 
+import math
 from dataclasses import dataclass, field
 
 from h2q.optim import settings
 from h2q.optim.choose import NAMES, check
-from h2q.settings import require
+from h2q.settings import flat, require, to_dict
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.beta1 < 1 and 0 < self.beta2_max < 1, "optim.beta1 and optim.beta2_max lie between 0 and 1.")
+        for key, value in flat(to_dict(self)).items():
+            if isinstance(value, float):
+                require(0 <= value < math.inf, f"optim.{key} is {value}; it is a finite number, 0 or more.")
         require(self.clip > 0, "optim.clip must be positive.")
         check(self.core, "optim.core")
         require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")

@@ -46,7 +46,11 @@ def shared_memory(size: int) -> tuple[mmap.mmap, int | None]:
     if not hasattr(os, "memfd_create"):
         return mmap.mmap(-1, size), None
     descriptor = os.memfd_create("h2q-recall")
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:  # files may not become as large: nobody else can map it, the run goes on
+        os.close(descriptor)
+        return mmap.mmap(-1, size), None
     shared = mmap.mmap(descriptor, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # large pages only save address translation

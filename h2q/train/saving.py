@@ -26,6 +26,7 @@ from h2q.train.tally import Tally
 from h2q.train.trainer import Trainer
 
 Reply = Callable[[dict[str, Any]], None]
+UNSOUND = "its weights are not finite, and earlier saves are better."
 
 
 class Saving:
@@ -43,12 +44,14 @@ class Saving:
         """Steps of the last attempt, and of the newest save that is on disk."""
         self.failing = -1
         """Step of the newest attempt that failed; -1 once a later one succeeds."""
+        self.unsound = False
+        """Whether the weights could not be saved because they are not finite."""
         self.last_time = time.monotonic()
 
     @property
     def lost(self) -> bool:
         """Whether the last attempt did not reach the disk (or has not yet)."""
-        return self.last_step != self.kept_step
+        return self.unsound or self.last_step != self.kept_step
 
     def begin(self, saved: Checkpoint | None) -> None:
         """Go on from a save, or from nothing: its facts, and an index that tells what is there."""
@@ -72,8 +75,13 @@ class Saving:
         return time.monotonic() - self.last_time >= 60 * self.minutes
 
     def save(self, trainer: Trainer, cursor: dict[str, Any], tally: Tally, reply: Reply | None = None) -> None:
-        """Copy everything now, write it soon; `reply` hears when it is on disk."""
+        """Copy everything now, write it soon; `reply` hears when it is on disk. Weights must be finite."""
         step = trainer.progress.steps
+        self.unsound = not trainer.levels.sound()
+        if self.unsound:
+            if reply is not None:
+                reply({"error": UNSOUND})
+            return
         if reply is not None:
             self.asked.append(reply)
         tensors, documents = trainer.state_dict()
@@ -100,11 +108,12 @@ class Saving:
         if trainer.progress.steps not in (0, self.last_step):
             self.save(trainer, cursor, tally)
         self.finish()
-        if self.lost:
+        if self.lost and not self.unsound:
             self.save(trainer, cursor, tally)
             self.finish()
         if self.lost:
-            self.herald.notice("error", f"This run ends without a save of step {self.last_step}: {self.writer.failed}")
+            step, why = trainer.progress.steps, UNSOUND if self.unsound else self.writer.failed
+            self.herald.notice("error", f"This run ends without a save of step {step}: {why}")
 
     def finish(self) -> None:
         """Wait for the disk, then tell."""
