@@ -126,6 +126,7 @@ class Writer:
             with contextlib.suppress(CheckpointError):  # nothing depends on it, and the next save makes it anew
                 write_index(self._folder)
         except CheckpointError as error:
+            abandon(job)  # before it was begun to be finished, perhaps
             return Written(job.step, None, time.monotonic() - began, str(error))
         except Exception as error:  # the trainer must outlive whatever this was, and be told
             return Written(job.step, None, time.monotonic() - began, f"step {job.step} cannot be saved: {error!r}.")

@@ -156,9 +156,13 @@ def _folder(old: Sequence[Member], source: Source) -> tuple[list[Run], str]:
             runs += [Run(start + low - then.first, at + low - one.first, high - low)] if low < high else []
         at += one.bytes
     counts = f"{new} new, {changed} changed and {len(before)} removed files"
-    if touched:  # files of a folder are not opened to compare them, and bytes read again would count twice
-        counts += f", {touched} touched ones of the same size are taken for the same"
-    return runs, f"{source.uri} changed {SINCE}: {counts}; {KEPT}"
+    # Files of a folder are not opened to compare them, and bytes read again would count twice.
+    same = (
+        f"{touched} files of {source.uri} were touched {SINCE} and are as long as before: they are taken for the same"
+    )
+    if not (new or changed or before):
+        return runs, same
+    return runs, f"{source.uri} changed {SINCE}: {counts}; {KEPT}" + (f"; {same}" if touched else "")
 
 
 def _member(told: Sequence[Any]) -> Member:

@@ -233,3 +233,16 @@ def test_run_json_that_cannot_be_replaced_is_one_sentence_and_stays(
     assert said == "h2q: runs/one/run.json cannot be written: No space left on device.\n"
     assert Path("runs/one/run.json").read_bytes() == before
     assert text.read_bytes() == text_of(4000)
+
+
+def test_a_run_whose_folder_was_taken_away_says_so_and_makes_no_other(text: Path) -> None:
+    def gone(fact: dict[str, Any]) -> None:
+        if fact["event"] == "step" and fact["step"] == 3:
+            shutil.rmtree("runs/one")
+
+    ear = Ear(gone)
+    run, order = begun(parser().parse_args([str(text), *SMALLEST, "--run", "one", "--steps", "6"]))
+    assert operate(run, order, [ear], 0.0) == 1
+    assert ear.steps("step") == [1, 2, 3, 4, 5, 6]  # it goes on learning to its end
+    assert any("runs/one" in sentence for sentence in sentences(ear, "error"))
+    assert not Path("runs/one").exists()

@@ -283,3 +283,13 @@ def test_every_rule_descends_on_a_quadratic(name: str) -> None:
     for n in range(1, 300):
         rule.step([w], [curvature * (w - target)], kept, step=n, rates=[rate * 0.985**n])
     assert float((curvature * (w - target).square()).sum()) < 0.02 * before
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_gradients_of_nought_and_next_to_nought_leave_numbers(name: str) -> None:
+    rule, rate = RULES[name]
+    w = randn(2, 8, 4).float()
+    kept = [rule.fresh(w)]
+    for n, size in enumerate((0.0, 1e-38, 1e-20, 0.0, 1.0), 1):
+        rule.step([w], [size * randn(2, 8, 4, seed=n).float()], kept, step=n, rates=[rate])
+        assert bool(torch.isfinite(w).all()), size

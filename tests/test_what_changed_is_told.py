@@ -131,6 +131,19 @@ def test_a_folder_keeps_what_was_read_of_its_unchanged_files(tmp_path: Path) -> 
     )
 
 
+def test_touched_files_of_a_folder_are_not_read_again(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / "notes" / name, noise(40, ord(name)))
+    before, cursor, _ = read([f"{tmp_path}/notes"], count=2)
+    os.utime(tmp_path / "notes/a", ns=(1, 1))
+    after, _, said = read([f"{tmp_path}/notes"], cursor)
+    assert len(before) + len(after) == 80
+    assert only(said) == (
+        f"1 files of {tmp_path}/notes were touched since the position was saved and are as long as before: "
+        "they are taken for the same"
+    )
+
+
 def test_a_slice_of_a_folder_keeps_what_it_still_holds(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / "notes" / name, name.encode() * 20)
@@ -177,6 +190,8 @@ def test_whatever_happens_to_a_folder_no_known_byte_is_read_twice(data: st.DataO
             for name in data.draw(st.lists(st.sampled_from("abcdefg"), min_size=0 if now else 1, max_size=4)):
                 size = data.draw(st.integers(0 if len(now) > 1 else 1, 30))
                 version += 1
+                if name in now and now[name][1] == size:
+                    size += 1  # of one that stays as long only the time is known to have changed
                 now[name] = (version, size)
                 write(root / name, bytes([version]) * size)
                 os.utime(root / name, ns=(version, version))

@@ -20,6 +20,8 @@ from torch import Tensor
 from h2q.optim import momenta, rule, settings
 from h2q.optim.rule import Kept, noughts
 
+LEAST = 1e-60
+"""An eigenvalue below this is nought: its root would be no number in float32."""
 OWN = "steering."
 """What steering keeps is named so, beside what the steered rule keeps."""
 
@@ -114,10 +116,10 @@ def outer(gradient: Tensor, own: Kept, step: int, how: Rule) -> Tensor:
 
 
 def fourth_root(side: Tensor, floor: float) -> Tensor:
-    """S^(-1/4) of symmetric matrices (N, n, n), eigenvalues held above a share of the largest."""
+    """S^(-1/4) of symmetric matrices (N, n, n), eigenvalues held above a share of the largest; of noughts the identity."""
     values, vectors = torch.linalg.eigh(side.double())
-    least = values.amax(-1, keepdim=True).clamp_min(1e-300) * floor
-    power = values.clamp_min(0.0).maximum(least) ** -0.25
+    largest = values.amax(-1, keepdim=True)
+    power = torch.where(largest > LEAST, values.maximum(largest * floor), 1.0) ** -0.25
     root: Tensor = (vectors * power[..., None, :]) @ vectors.mT
     return root.to(side.dtype)
 

@@ -155,7 +155,11 @@ class Run:
             raise
 
     def settle(self) -> None:
-        """Make the facts told so far durable, if that can be done: a save that counts on them is to come."""
+        """Make the facts told so far durable, if that can be done: a save that counts on them is to come.
+
+        Raises RunError where the run's folder was taken away: a save in a new one would belong to no run."""
+        if not (self.folder / "run.json").is_file():
+            raise RunError(f"the run folder {self.folder} was deleted or moved, so nothing of this run can be saved.")
         if self._metrics is not None:
             with suppress(OSError):
                 flush(self._metrics)

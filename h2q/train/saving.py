@@ -20,7 +20,7 @@ from checkpoints.writer import Writer, Written
 from h2q.train.config import RunConfig, run_to_dict
 from h2q.train.guard import Guard
 from h2q.train.herald import Herald
-from h2q.train.run import Run
+from h2q.train.run import Run, RunError
 from h2q.train.snapshot import Saved
 from h2q.train.tally import Tally
 from h2q.train.trainer import Trainer
@@ -37,7 +37,7 @@ class Saving:
         self.minutes, self.steps = config.train.save_minutes, config.train.save_steps
         self.written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         keep = {"keep_last": config.train.keep, "keep_every": config.train.keep_every}
-        self.writer = Writer(run.checkpoints, **keep, first=run.settle, done=self.written.put)
+        self.writer = Writer(run.checkpoints, **keep, first=self.settle_facts, done=self.written.put)
         self.asked: list[Reply] = []
         self.sources: list[str] = []
         self.last_step = self.kept_step = -1
@@ -97,6 +97,13 @@ class Saving:
         }
         self.writer.save(step, tensors, documents, about=about)
         self.last_step, self.last_time = step, time.monotonic()
+
+    def settle_facts(self) -> None:
+        """What a save counts on, made durable before it; on the writer's thread. Raises CheckpointError."""
+        try:
+            self.run.settle()
+        except RunError as error:
+            raise CheckpointError(str(error)) from None
 
     def settle(self) -> None:
         """Tell what has been written since the last call, and answer who asked."""
