@@ -116,7 +116,7 @@ def outer(gradient: Tensor, own: Kept, step: int, how: Rule) -> Tensor:
 
 
 def fourth_root(side: Tensor, floor: float) -> Tensor:
-    """S^(-1/4) of symmetric matrices (N, n, n), eigenvalues held above a share of the largest; of noughts the identity."""
+    """S^(-1/4) of symmetric matrices (N, n, n), eigenvalues held above a share of the largest; of noughts, 1."""
     values, vectors = torch.linalg.eigh(side.double())
     largest = values.amax(-1, keepdim=True)
     power = torch.where(largest > LEAST, values.maximum(largest * floor), 1.0) ** -0.25
