@@ -101,9 +101,13 @@ def generate(
     temperature: float = 1.0,
     top_p: float = 1.0,
 ) -> Iterator[tuple[int, Mind]]:
-    """Up to `count` (byte, mind after it); stop asking to stop. The generator is the only source of chance."""
+    """Up to `count` (byte, mind after it); stop asking to stop. The generator is the only source of chance.
+
+    Raises ValueError where what is predicted is no number."""
     for _ in range(count):
         chances, waiting = speaker.peek(mind)
+        if not bool(torch.isfinite(chances).all()):
+            raise ValueError("what these weights predict is no number: they have overflowed")
         byte = int(torch.multinomial(sharpen(chances, temperature, top_p), 1, generator=generator))
         mind = speaker.observe(waiting, byte)
         yield byte, mind

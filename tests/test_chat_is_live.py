@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import main
 from h2q.chat import Conversation
@@ -24,6 +25,7 @@ from h2q.train.run import Run
 from h2q.train.talker import Talker
 from h2q.train.voice import Voice, open_voice
 from tests.conftest import SMALLEST, Command, Ear, steps_of, text_of
+from tests.test_checkpoint_refuses import relist
 
 PATIENCE = 30.0
 
@@ -243,3 +245,15 @@ def test_eval_writes_nothing_and_reads_everything(
     assert (result["event"], result["bytes"]) == ("end", 4000)
     assert result["bpb_mean"] < 3.0  # it knows this text
     assert {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()} == before
+
+
+def test_weights_that_overflowed_are_a_sentence(
+    train: Command, text: Path, h2q: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(text, "--run", "one", "--steps", 2) == 0
+    model = Path("runs/one/checkpoints/step-000000002/model.safetensors")
+    tensors = load_file(model)
+    save_file({name: x * torch.nan if x.is_floating_point() else x for name, x in tensors.items()}, model)
+    relist(model.parent)
+    assert h2q("generate", "one", "--prompt", "a", "--bytes", 3) == 2
+    assert "one cannot write: what these weights predict is no number" in capsys.readouterr().err

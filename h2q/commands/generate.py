@@ -45,8 +45,11 @@ def main(arguments: Sequence[str]) -> int:
         voice = open_voice(args.run, tell)
         _, mind = voice.speaker.read(voice.speaker.zeros(), prompt)
         generator = torch.Generator().manual_seed(args.seed)
-        for byte, _ in generate(voice.speaker, mind, args.bytes, generator, args.temperature, args.top_p):
-            write(bytes([byte]))
+        try:
+            for byte, _ in generate(voice.speaker, mind, args.bytes, generator, args.temperature, args.top_p):
+                write(bytes([byte]))
+        except ValueError as error:
+            raise Refusal(f"{args.run} cannot write: {error}.") from None
     finish()
     return 0
 
