@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def open_to_all() -> Iterator[None]:
 
 def too_open(folder: Path) -> dict[str, str]:
     """What is not exactly 0700 or 0600."""
-    found = {path.relative_to(folder).as_posix(): path.lstat().st_mode for path in (folder, *folder.rglob("*"))}
+    found = {}
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):  # the writer works on: what it has just renamed is gone
+            found[path.relative_to(folder).as_posix()] = path.lstat().st_mode
     wanted = {name: 0o700 if stat.S_ISDIR(mode) else 0o600 for name, mode in found.items()}
     return {name: oct(mode) for name, mode in found.items() if stat.S_IMODE(mode) != wanted[name]}
 
