@@ -6,6 +6,7 @@ A rule holds no state. What it keeps of a tensor is a dictionary beside it, save
 run goes on bit for bit. A rule for matrices says so; whoever uses one gives everything else to Adam.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ Kept = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(ABC):
     """Base of all rules, which are dataclasses of their settings."""
 
     matrices: ClassVar[bool] = False
@@ -28,10 +29,11 @@ class Rule:
     hears: ClassVar[bool] = False
     """Whether it wants to know what its layers saw."""
 
+    @abstractmethod
     def fresh(self, weight: Tensor) -> Kept:
         """What is kept of a tensor before its first step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(
         self,
         weights: Sequence[Tensor],
@@ -44,7 +46,6 @@ class Rule:
         heard: Sequence[Any] | None = None,
     ) -> None:
         """One step in place; step = 1, 2, ...; `heard`: what each tensor's layer saw, None where that is unknown."""
-        raise NotImplementedError
 
 
 def noughts(weight: Tensor, *names: str) -> Kept:
