@@ -107,10 +107,11 @@ class SelfModifying(nn.Module):
         self.register_buffer("query", torch.randn(width, width) * width**-0.5 if "q" in rule.frozen else None)
 
     def roles(self) -> dict[str, Role]:
-        """Bases are matrices over a head; per-head rates move like gains."""
+        """Bases are matrices over a head, those of its rates rows; per-head rates move like gains."""
         bases = [name for name, _ in self.named_parameters(recurse=False) if name.startswith("base_")]
+        kinds = {name: "row" if name in ("base_eta", "base_alpha") else "matrix" for name in bases}
         gains = ("eta_bias", "value_scale", "trust", "log_rate", "momentum", "momentum_bias")
-        return {name: Role("matrix", self.n) for name in bases} | {name: Role("gain") for name in gains}
+        return {name: Role(kind, self.n) for name, kind in kinds.items()} | {name: Role("gain") for name in gains}
 
     def zeros(self, lanes: int) -> HopeState:
         """Lanes that have read nothing."""

@@ -1,8 +1,8 @@
 """The small parts every mixer uses: norm, causal convolution, heads; and the role each parameter declares.
 
 A module that owns parameters has `roles()`: parameter name -> Role. The trainer groups by role, and asserts that every
-parameter has one (h2q.train). Roles: matrix, bank, embedding, ngram, head, gain, scale, mixer, gate, lift,
-alone.
+parameter has one (h2q.train). Roles: matrix, row (rows that are gates: matrices to a rate, never to a
+rule), bank, embedding, ngram, head, gain, scale, mixer, gate, lift, alone.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,16 @@ from h2q.state import last_items
 
 
 class Role(NamedTuple):
-    """What a parameter is for. fan_in scales the rate of matrices; 0 where it says nothing."""
+    """What a parameter is for. fan_in scales the rate of matrices; 0 where it says nothing.
+
+    side: of a twistor, "omega" (what a byte says) or "pi" (where it applies), "" for neither; level: of refinement, the
+    deeper the slower (twistor.md 9).
+    """
 
     kind: str
     fan_in: int = 0
+    side: str = ""
+    level: int = 1
 
 
 class Owned(NamedTuple):

@@ -22,12 +22,13 @@ from h2q.block import Block
 from h2q.config import ModelConfig
 from h2q.hope_config import profile
 from h2q.layers import Norm, Role, owned
-from h2q.optim.levels import Entry, Levels, Rules
+from h2q.optim.level import Entry, Rules
+from h2q.optim.levels import Levels
 from h2q.settings import replace, require
 from h2q.state import detach
 from h2q.structure import StructureBank
 
-RATES = {"matrix": 2.5e-3, "bank": 1e-3, "head": 5e-3, "gain": 5e-3, "scale": 1e-3, "embedding": 5e-3}
+RATES = {"matrix": 2.5e-3, "row": 2.5e-3, "bank": 1e-3, "head": 5e-3, "gain": 5e-3, "scale": 1e-3, "embedding": 5e-3}
 """Of each role, as in the byte model; a matrix's is that of 128 inputs."""
 RULES = Rules(beta1=0.9, beta2_max=0.999, eps=1e-10, decay=0.0, clip=1.0, scale_max=4.0)
 
@@ -133,7 +134,7 @@ class HopeModel(nn.Module):
         """Every parameter with its rate and level."""
         found, levels = [], self.config.continuum.shares_of_rate
         for name, tensor, role, period in owned(self):
-            width = 128 / role.fan_in if role.kind == "matrix" else 1.0
+            width = 128 / role.fan_in if role.kind in ("matrix", "row") else 1.0
             rate = RATES[role.kind] * width * levels.get(period, 1.0)
             found.append(Entry(name, tensor, rate, max(period, 1), memory=period > 0))
         return [entry for entry in found if entry.weight.requires_grad]

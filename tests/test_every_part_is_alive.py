@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from h2q.optim.levels import Entry
+from h2q.optim.level import Entry
 from h2q.state import flatten
 from h2q.train.inside import facts
 from h2q.train.trainer import Trainer

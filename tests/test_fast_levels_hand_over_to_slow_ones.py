@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from h2q.optim.levels import Level
+from h2q.optim.level import Level
 from h2q.settings import ConfigError
 from h2q.train.trainer import Trainer
 from tests.lessons import batches, prose, tiny_run, trainer

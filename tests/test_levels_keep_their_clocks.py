@@ -2,7 +2,8 @@
 
 import torch
 
-from h2q.optim.levels import Entry, Levels, Rules
+from h2q.optim.level import Entry, Rules
+from h2q.optim.levels import Levels
 from h2q.train.inside import facts as told
 from tests.lessons import batches, prose, trainer
 

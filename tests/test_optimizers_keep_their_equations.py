@@ -6,7 +6,7 @@ from torch import Tensor
 
 from h2q.optim import adamw, deep_momentum, dgd, ggd, m3, momenta, muon, steering
 from h2q.optim.newton_schulz import iterated, orthogonalise, orthogonalised
-from h2q.optim.rule import Rule
+from h2q.optim.rule import Due, Rule
 from h2q.optim.settings import MODES, OptimizerError
 
 
@@ -209,7 +209,7 @@ def test_deep_momentum_comes_to_foretell_gradients() -> None:
     for step in range(1, 400):
         gradient = randn(50, seed=9).sign() * (1 if step % 2 else -1)  # it alternates: a mean of it says nothing
         said.append(float((deep_momentum.foretold(kept[0]) - gradient).square().mean()))
-        how.step(w, [gradient], kept, step=step, rates=[0.01])
+        how.step(Due(w, [gradient], kept, step, [0.01]))
     assert not torch.equal(kept[0]["c"], start)
     assert sum(said[-20:]) < 0.5 * sum(said[1:21])
 
@@ -281,7 +281,7 @@ def test_every_rule_descends_on_a_quadratic(name: str) -> None:
     kept = [rule.fresh(w)]
     before = float((curvature * (w - target).square()).sum())
     for n in range(1, 300):
-        rule.step([w], [curvature * (w - target)], kept, step=n, rates=[rate * 0.985**n])
+        rule.step(Due([w], [curvature * (w - target)], kept, n, [rate * 0.985**n]))
     assert float((curvature * (w - target).square()).sum()) < 0.02 * before
 
 
@@ -291,5 +291,5 @@ def test_gradients_of_nought_and_next_to_nought_leave_numbers(name: str) -> None
     w = randn(2, 8, 4).float()
     kept = [rule.fresh(w)]
     for n, size in enumerate((0.0, 1e-38, 1e-20, 0.0, 1.0), 1):
-        rule.step([w], [size * randn(2, 8, 4, seed=n).float()], kept, step=n, rates=[rate])
+        rule.step(Due([w], [size * randn(2, 8, 4, seed=n).float()], kept, n, [rate]))
         assert bool(torch.isfinite(w).all()), size

@@ -79,6 +79,7 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "bytes_per_s": round(found["bytes_per_s"]),
         "ms": [round(1000 * seconds, 1) for seconds in sorted(found["seconds"])],
+        "optimizer": round(found["optimizer"], 4),
     }
 
 
@@ -102,7 +103,10 @@ def describe(report: dict[str, Any], old: dict[str, Any] | None) -> str:
             before = (old or {}).get(group, {}).get(name)
             change = f"   x {found['bytes_per_s'] / before['bytes_per_s']:.2f} of before" if before else ""
             middle = found["ms"][len(found["ms"]) // 2]
-            lines.append(f"  {name:12} {found['bytes_per_s']:>9,} bytes/s {middle:>9,.1f} ms a step{change}")
+            lines.append(
+                f"  {name:12} {found['bytes_per_s']:>9,} bytes/s {middle:>9,.1f} ms a step, "
+                f"{100 * found['optimizer']:.1f}% of it the optimizer{change}"
+            )
         if group == "forms":
             lines.append(f"  bank is {report['bank_over_factors']} times as fast as factors,")
             lines.append(f"  and {report['bank_over_einsum']} times as fast as the prototype's three-index einsum.")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
-from h2q.optim.rule import Kept, column, noughts
+from h2q.optim.rule import Due, Kept, noughts
 
 
 def ramp(step: int, limit: float) -> float:
@@ -87,21 +87,11 @@ class Rule(settings.Adam, rule.Rule):
         """Both moments."""
         return noughts(weight, "m", "v")
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        lists = (list(weights), list(gradients), column(kept, "m"), column(kept, "v"), list(rates))
-        beta2 = ramp(step, self.beta2_max)
-        advance(*lists, share=1.0, step=step, beta1=self.beta1, beta2=beta2, eps=self.eps, decay=decay)
+        lists = (list(due.weights), list(due.gradients), due.column("m"), due.column("v"), list(due.rates))
+        beta2 = ramp(due.number, self.beta2_max)
+        advance(*lists, share=1.0, step=due.number, beta1=self.beta1, beta2=beta2, eps=self.eps, decay=due.decay)
 
 
 @functools.cache

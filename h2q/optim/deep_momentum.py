@@ -10,14 +10,13 @@ unless asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
 from h2q.optim.descent import descend
-from h2q.optim.rule import Kept
+from h2q.optim.rule import Due, Kept
 
 FEATURES = 3
 MEMORIES = (("fast", 0.9), ("slow", 0.99))
@@ -39,19 +38,17 @@ class Rule(settings.Deep, rule.Rule):
         means = {name: torch.zeros_like(weight) for name, _ in MEMORIES}
         return {**means, **network, "before": weight.new_zeros(weight.numel(), FEATURES)}
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        update(weights, gradients, kept, step=step, rates=rates, inner=self.inner, decay=decay)
+        update(
+            due.weights,
+            due.gradients,
+            due.kept,
+            step=due.number,
+            rates=due.rates,
+            inner=self.inner,
+            decay=due.decay,
+        )
 
 
 def update(

@@ -9,14 +9,14 @@ With coef = 0 it is plain gradient descent. `gram` is X^T X / N, gathered by `Wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from h2q.optim import rule, settings
 from h2q.optim.descent import descend
-from h2q.optim.rule import Kept
+from h2q.optim.rule import Due, Kept
 
 
 def update(
@@ -49,19 +49,10 @@ class Rule(settings.Delta, rule.Rule):
         """Nothing."""
         return {}
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        update(weights, gradients, heard or [None] * len(weights), rates=rates, coef=self.coef, decay=decay)
+        grams = due.heard or [None] * len(due.weights)
+        update(due.weights, due.gradients, grams, rates=due.rates, coef=self.coef, decay=due.decay)
 
 
 class Witness:

@@ -15,14 +15,14 @@ The gain can be learned: it grows while one step's direction agrees with the nex
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
 from h2q.optim.descent import descend
-from h2q.optim.rule import Kept, column
+from h2q.optim.rule import Due, Kept
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,11 @@ class Rule(settings.Generalised, rule.Rule):
         """The mean of the weights, the last direction, the gain."""
         return {"mean": weight.detach().clone(), "last": torch.zeros_like(weight), "gain": weight.new_ones(())}
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        memory = Memory(*(column(kept, name) for name in ("mean", "last", "gain")))
-        given = heard or [None] * len(weights)
-        update(weights, gradients, given, memory, rates=rates, how=self, decay=decay)
+        memory = Memory(*map(due.column, ("mean", "last", "gain")))
+        heard = due.heard or [None] * len(due.weights)
+        update(due.weights, due.gradients, heard, memory, rates=due.rates, how=self, decay=due.decay)
 
 
 class Heard(NamedTuple):

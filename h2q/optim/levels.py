@@ -7,141 +7,19 @@
 Periods count micro-batches, or bytes of a lane: whoever steps says how much of the clock a micro-batch took.
 A parameter's rate is its role's, scaled by the schedule of its group and by the level: sqrt(P), at most `scale_max`
 (learning.md 10). Groups (the core, the mixer, the mixer of recall alone) share nothing: each has its own levels, norm
-and schedule. Tables with sparse gradients belong to period 1 and step by touched rows, outside the clipped norm.
+and schedule; so have the two sides of a twistor (twistor.md 9.2). Tables with sparse gradients belong to period 1 and
+step by touched rows, outside the clipped norm.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from h2q.optim.adamw import advance, advance_rows, ramp
-from h2q.optim.consolidation import Anchors, Renewal
-from h2q.optim.rule import Rule, column, noughts
-
-
-class Entry(NamedTuple):
-    """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group; whether a
-    level of the continuum holds it; its update rule, None for AdamW with what all levels share."""
-
-    name: str
-    weight: Tensor
-    rate: float
-    period: int
-    sparse: bool = False
-    group: str = "core"
-    memory: bool = False
-    rule: Rule | None = None
-
-
-class Rules(NamedTuple):
-    """What all levels share."""
-
-    beta1: float
-    beta2_max: float
-    eps: float
-    decay: float
-    clip: float
-    scale_max: float
-    renewal: Renewal | None = None
-
-
-def part_of(entry: Entry) -> str:
-    """Which part of the learner a parameter belongs to."""
-    if entry.group != "core":
-        return "mixer"
-    return f"p{entry.period}" if entry.memory else "static"
-
-
-class Level:
-    """The parameters of one period: their accumulators, moments and clock."""
-
-    def __init__(self, group: str, period: int, entries: Sequence[Entry], rules: Rules) -> None:
-        self.group, self.period, self.entries, self.rules = group, period, list(entries), rules
-        self.name = f"p{period}" if group == "core" else group
-        self.waiting = 0  # of the clock since the last step
-        self.count = 0  # micro-batches accumulated since then
-        self.steps = 0
-        self.delta = 0.0  # root mean square of the last step's change, in units of the weights
-        self.norm = 0.0  # gradient norm at the last step, before clipping
-        self.sum = [torch.zeros_like(e.weight) for e in entries] if period > 1 else []
-        self.kept = [e.rule.fresh(e.weight.data) if e.rule else noughts(e.weight.data, "m", "v") for e in entries]
-        self.anchors: Anchors | None = None
-
-    def offer(self, gradients: Sequence[Tensor], scale: float, amount: int) -> bool:
-        """Add one micro-batch's gradients, which took so much of the clock; step if it is time, and whether it was.
-
-        scale multiplies every rate (the schedule).
-        """
-        self.waiting, self.count = self.waiting + amount, self.count + 1
-        if self.period > 1:
-            torch._foreach_add_(self.sum, list(gradients))
-        if self.waiting < self.period:
-            return False
-        mean = list(gradients) if self.period == 1 else list(torch._foreach_div(self.sum, float(self.count)))
-        self.apply(mean, scale * min(math.sqrt(self.count), self.rules.scale_max))
-        if self.anchors and self.rules.renewal and self.rules.renewal.halflife:
-            self.anchors.fade(1.0 - 2.0 ** (-self.waiting / self.rules.renewal.halflife))
-        if self.period > 1:
-            torch._foreach_zero_(self.sum)
-        self.waiting, self.count = self.waiting % self.period, 0
-        return True
-
-    def apply(self, gradients: list[Tensor], scale: float) -> None:
-        """Clip by the level's own norm and step every parameter at its rate."""
-        rules = self.rules
-        self.steps += 1
-        self.norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
-        share = rules.clip / self.norm if self.norm > rules.clip else 1.0
-        teams: dict[Rule | None, list[int]] = {}
-        for i, entry in enumerate(self.entries):
-            teams.setdefault(entry.rule, []).append(i)
-        squares = [
-            self.team(rule, team, [gradients[i] for i in team], scale, share) ** 2 for rule, team in teams.items()
-        ]
-        self.delta = math.sqrt(sum(squares) / sum(e.weight.numel() for e in self.entries))
-
-    def team(self, rule: Rule | None, team: list[int], gradients: list[Tensor], scale: float, share: float) -> float:
-        """One step of the entries that follow one rule by their gradients times share; the norm of the change."""
-        weights, kept = [self.entries[i].weight.data for i in team], [self.kept[i] for i in team]
-        rates, rules = [self.entries[i].rate * scale for i in team], self.rules
-        if rule is None:
-            moments, beta2 = (column(kept, "m"), column(kept, "v")), ramp(self.steps, rules.beta2_max)
-            return advance(
-                weights,
-                gradients,
-                *moments,
-                rates,
-                share=share,
-                step=self.steps,
-                beta1=rules.beta1,
-                beta2=beta2,
-                eps=rules.eps,
-                decay=rules.decay,
-            )
-        before = [w.clone() for w in weights]
-        clipped = list(torch._foreach_mul(gradients, share)) if share != 1.0 else gradients
-        rule.step(weights, clipped, kept, step=self.steps, rates=rates, decay=rules.decay)
-        torch._foreach_sub_(before, weights)
-        return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))))
-
-    def keep(self, some: Sequence[bool], rate: float) -> None:
-        """Forget the entries that are not marked; the others go on at this share of their rates."""
-        marked = [i for i, here in enumerate(some) if here]
-        self.entries = [self.entries[i]._replace(rate=self.entries[i].rate * rate) for i in marked]
-        self.kept = [self.kept[i] for i in marked]
-        self.sum = [self.sum[i] for i in marked] if self.period > 1 else []
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What rules keep, and accumulators, by parameter name."""
-        out: dict[str, Tensor] = {}
-        for i, entry in enumerate(self.entries):
-            out |= {f"{slot}.{entry.name}": tensor for slot, tensor in self.kept[i].items()}
-            if self.period > 1:
-                out[f"sum.{entry.name}"] = self.sum[i]
-        return out | (self.anchors.tensors() if self.anchors else {})
+from h2q.optim.adamw import advance_rows, ramp
+from h2q.optim.consolidation import Anchors
+from h2q.optim.level import Entry, Level, Rules, part_of
 
 
 class Levels:
@@ -156,10 +34,13 @@ class Levels:
         self.table_m = [torch.zeros_like(e.weight) for e in self.tables]
         self.table_v = [torch.zeros_like(e.weight) for e in self.tables]
         self.tables_sound = True  # whether the rows that moved at the last step are finite
-        clocks = sorted({(e.group, e.period) for e in entries if not e.sparse})
+        dense = [e for e in entries if not e.sparse]
+        clocks = sorted({(e.group, e.period, e.side) for e in dense})
         self.levels = [
-            Level(group, period, [e for e in entries if (e.group, e.period) == (group, period) and not e.sparse], rules)
-            for group, period in clocks
+            Level(
+                group, side, period, [e for e in dense if (e.group, e.period, e.side) == (group, period, side)], rules
+            )
+            for group, period, side in clocks
         ]
         # Those that hold parts of the continuum, fastest first; the slowest has no one to hand anything to.
         self.memories = [level for level in self.levels if any(e.memory for e in level.entries)]

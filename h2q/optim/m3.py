@@ -14,7 +14,7 @@ outlives the last few hundred steps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from h2q.optim import rule, settings
 from h2q.optim.descent import descend
 from h2q.optim.muon import remember
 from h2q.optim.newton_schulz import orthogonalised
-from h2q.optim.rule import Kept, column, noughts
+from h2q.optim.rule import Due, Kept, noughts
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,10 @@ class Rule(settings.M3, rule.Rule):
         """Both momenta, the window's sum, the slow direction, the second moment."""
         return noughts(weight, *SLOTS)
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        memory = Memory(*(column(kept, name) for name in SLOTS))
-        update(weights, gradients, memory, step=step, rates=rates, how=self, decay=decay)
+        memory = Memory(*map(due.column, SLOTS))
+        update(due.weights, due.gradients, memory, step=due.number, rates=due.rates, how=self, decay=due.decay)
 
 
 SLOTS = ("m1", "m2", "window", "o2", "v")

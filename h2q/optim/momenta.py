@@ -11,7 +11,6 @@ where |g| > 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from h2q.optim import rule, settings
 from h2q.optim.descent import descend
 from h2q.optim.muon import stride
 from h2q.optim.newton_schulz import orthogonalised
-from h2q.optim.rule import Kept, column, noughts
+from h2q.optim.rule import Due, Kept, noughts
 
 TINY = 1e-12
 
@@ -33,19 +32,9 @@ class Rule(settings.Momentum, rule.Rule):
         """The momentum."""
         return noughts(weight, "m")
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
-        update(weights, gradients, column(kept, "m"), rates=rates, how=self, decay=decay)
+        update(due.weights, due.gradients, due.column("m"), rates=due.rates, how=self, decay=due.decay)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ matrices (..., m, n) only, leading dimensions a batch.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from h2q.optim import rule, settings
 from h2q.optim.descent import descend
 from h2q.optim.newton_schulz import orthogonalised
-from h2q.optim.rule import Kept, column, noughts
+from h2q.optim.rule import Due, Kept, noughts
 
 
 def update(
@@ -61,26 +61,16 @@ class Rule(settings.Muon, rule.Rule):
         """The momentum."""
         return noughts(weight, "m")
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """One step in place."""
         update(
-            weights,
-            gradients,
-            column(kept, "m"),
-            rates=rates,
+            due.weights,
+            due.gradients,
+            due.column("m"),
+            rates=due.rates,
             mu=self.mu,
             nesterov=self.nesterov,
             scale=self.scale,
-            decay=decay,
+            decay=due.decay,
             steps=self.steps,
         )

@@ -1,6 +1,6 @@
 """What an update rule is: settings, what it keeps of a tensor, and one step of many tensors.
 
-    rule = m3.Rule(window=8)      rule.fresh(w) -> {"m1": ..., ...}      rule.step(weights, gradients, kept, ...)
+    rule = m3.Rule(window=8)      rule.fresh(w) -> {"m1": ..., ...}      rule.step(Due(weights, gradients, kept, ...))
 
 A rule holds no state. What it keeps of a tensor is a dictionary beside it, saved under the tensor's name, so a resumed
 run goes on bit for bit. A rule for matrices says so; whoever uses one gives everything else to Adam.
@@ -9,13 +9,34 @@ run goes on bit for bit. A rule for matrices says so; whoever uses one gives eve
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 Kept = dict[str, Tensor]
 """What a rule keeps of one tensor."""
+
+
+class Due(NamedTuple):
+    """One step that is due: every list has an item for each tensor."""
+
+    weights: Sequence[Tensor]
+    """Changed in place."""
+    gradients: Sequence[Tensor]
+    kept: Sequence[Kept]
+    """Changed in place."""
+    number: int
+    """Of this step: 1, 2, ..."""
+    rates: Sequence[float]
+    decay: float = 0.0
+    """Of the weights, beside the gradient; scaled by the rate."""
+    heard: Sequence[Any] | None = None
+    """What each tensor's layer saw, None where that is unknown."""
+
+    def column(self, name: str) -> list[Tensor]:
+        """One thing that is kept, of every tensor."""
+        return [one[name] for one in self.kept]
 
 
 @dataclass(frozen=True)
@@ -34,25 +55,10 @@ class Rule(ABC):
         """What is kept of a tensor before its first step."""
 
     @abstractmethod
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
-        """One step in place; step = 1, 2, ...; `heard`: what each tensor's layer saw, None where that is unknown."""
+    def step(self, due: Due) -> None:
+        """One step in place."""
 
 
 def noughts(weight: Tensor, *names: str) -> Kept:
     """Noughts of a tensor's shape under these names."""
     return {name: torch.zeros_like(weight) for name in names}
-
-
-def column(kept: Sequence[Kept], name: str) -> list[Tensor]:
-    """One thing that is kept, of every tensor."""
-    return [one[name] for one in kept]

@@ -10,15 +10,14 @@ are worked out every `roots_every` steps, in float64, for blocks of at most `blo
 cut into blocks that are steered apart. Where "outer" is asked, tensors of fewer than two dimensions get "adam".
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from h2q.optim import momenta, rule, settings
-from h2q.optim.rule import Kept, noughts
+from h2q.optim.rule import Due, Kept, noughts
 
 LEAST = 1e-60
 """An eigenvalue below this is nought: its root would be no number in float32."""
@@ -49,20 +48,10 @@ class Rule(settings.Steering, rule.Rule):
             own = {name: kept for name, kept in own.items() if name != "square"} | sides(weight, self.block)
         return self.base.fresh(weight) | {OWN + name: kept for name, kept in own.items()}
 
-    def step(
-        self,
-        weights: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        kept: Sequence[Kept],
-        *,
-        step: int,
-        rates: Sequence[float],
-        decay: float = 0.0,
-        heard: Sequence[Any] | None = None,
-    ) -> None:
+    def step(self, due: Due) -> None:
         """Bend the gradients, then step as the base does."""
-        found = [bent(g, own_of(one), step, self) for g, one in zip(gradients, kept, strict=True)]
-        self.base.step(weights, found, kept, step=step, rates=rates, decay=decay, heard=heard)
+        found = [bent(g, own_of(one), due.number, self) for g, one in zip(due.gradients, due.kept, strict=True)]
+        self.base.step(due._replace(gradients=found))
 
 
 def own_of(kept: Kept) -> Kept:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from h2q.optim import adamw, deep_momentum, dgd, ggd, m3, momenta, muon, steering
-from h2q.optim.rule import Kept, Rule
+from h2q.optim.rule import Due, Kept, Rule
 from h2q.optim.settings import OptimizerError, require
 
 
@@ -78,13 +78,15 @@ class Ruled(torch.optim.Optimizer):
             if not self.state[weight]:
                 self.state[weight] = rule.fresh(weight.detach())
         rule.step(
-            [weight.detach() for weight in weights],
-            [weight.grad for weight in weights if weight.grad is not None],
-            [self.state[weight] for weight in weights],
-            step=group["count"],
-            rates=[rate] * len(weights),
-            decay=group["weight_decay"],
-            heard=[self.witness.get(weight) for weight in weights],
+            Due(
+                [weight.detach() for weight in weights],
+                [weight.grad for weight in weights if weight.grad is not None],
+                [self.state[weight] for weight in weights],
+                number=group["count"],
+                rates=[rate] * len(weights),
+                decay=group["weight_decay"],
+                heard=[self.witness.get(weight) for weight in weights],
+            )
         )
 
     def refuse_what_is_not_finite(self) -> None:

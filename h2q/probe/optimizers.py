@@ -1,26 +1,32 @@
 """Optimizers raced on the core alone: each with a small sweep of its own rates, over the same bytes.
 
-    entrant x rate --Trainer, recall off--> Lap: bits along the bytes and the CPU seconds --> one `end` object each
+    entrant x rate --Trainer, recall off--> Lap: bits along the bytes, bits of a text held out on the way  --+
+    entrants in turn, step by step (h2q.probe.speed) -----> Cost: time of a step beside the first one's ---+--> `end`
 
 Promises: every lap reads the same lanes from their first byte, one after the other; each byte is scored before it is
-learned; a lap is kept as soon as it is over, so a race that was broken off goes on with the next. CPU seconds are this
-process's own, of all its threads: on a shared machine they vary less than the clock's.
+learned; the text held out is never learned. Laps are in bytes alone, so a busy machine changes nothing in them; what a
+byte costs is measured in turns, where a busy minute hits everyone. Who is ahead per second follows from both.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+from h2q.probe import speed
 from h2q.probe.bits import batches
 from h2q.probe.compare import bits_between, essence
 from h2q.settings import flat, to_dict
+from h2q.settings import replace as changed
 from h2q.threads import settle
-from h2q.train.config import RunConfig, Setting, resolve
+from h2q.train.config import RunConfig
+from h2q.train.holdout import Excerpt, score
 from h2q.train.trainer import Trainer
 from stream.lanes import Lanes
 
 POINTS = 20
+ROUNDS = 24
+"""Steps of each entrant when costs are measured."""
 
 
 class Entrant(NamedTuple):
@@ -32,12 +38,11 @@ class Entrant(NamedTuple):
 
 
 ADAM_LIKE = (1.25e-3, 2.5e-3, 5e-3)
-ORTHOGONAL = (2.5e-3, 5e-3, 1e-2, 2e-2)
 PLAIN = (0.03, 0.1, 0.3, 1.0)
 ENTRANTS = (
-    Entrant("adamw", (), ADAM_LIKE),
-    Entrant("muon", (("optim.core", "muon"),), ORTHOGONAL),
-    Entrant("m3", (("optim.core", "m3"),), ORTHOGONAL),
+    Entrant("adamw", (("optim.core", "adamw"),), ADAM_LIKE),
+    Entrant("muon", (("optim.core", "muon"),), ADAM_LIKE),
+    Entrant("m3", (("optim.core", "m3"),), ADAM_LIKE),
     Entrant("gm", (("optim.core", "gm"),), PLAIN),
     Entrant("delta", (("optim.core", "delta"),), PLAIN),
     Entrant("dgd", (("optim.core", "dgd"), ("optim.dgd.coef", 1e-3)), PLAIN),
@@ -49,55 +54,67 @@ ENTRANTS = (
 class Lap(NamedTuple):
     """One optimizer at one rate over all the bytes."""
 
-    points: list[tuple[int, float, float]]
-    """(bytes, bits, CPU seconds) so far, at the start and about twenty times until the end."""
-    share: float
-    """Of the CPU seconds of learning, what the optimizer took."""
+    points: list[tuple[int, float]]
+    """(bytes, bits) so far, at the start and about twenty times until the end."""
+    held: list[tuple[int, float]]
+    """(bytes, bits per byte of the text held out) along the second half; empty without such a text."""
     skipped: int
 
 
+class Cost(NamedTuple):
+    """What an optimizer costs."""
+
+    step: float
+    """Time of a training step, as a multiple of the first entrant's; the median of the turns."""
+    share: float
+    """Of that time, what moving the weights took."""
+
+
 def entered(config: RunConfig, entrant: Entrant, rate: float) -> RunConfig:
-    """The run an entrant makes at one rate."""
-    settings = [Setting(key, value, "race") for key, value in (*entrant.told, ("optim.matrix", rate))]
-    raced = resolve(config.preset, config.model.core, settings)
-    return replace(config, train=replace(config.train, optim=raced.train.optim))
+    """The run an entrant makes at one rate; what the config says of optimizers stands where the entrant is silent."""
+    return replace(config, train=changed(config.train, dict(entrant.told) | {"optim.matrix": rate}))
 
 
-def run(config: RunConfig, lanes: Lanes, tick: Callable[[int], object]) -> Lap:
+def run(config: RunConfig, lanes: Lanes, held: Excerpt | None, tick: Callable[[int], object]) -> Lap:
     """One lap: score and learn every byte once."""
     config = essence("core", config)
     reading = lanes.again(config.train.lanes, config.train.pace, config.train.apart)
     total = reading.total or 0
     settle(config.train.threads_each)
     trainer = Trainer(config, reading.count)
-    stepping, taken = trainer.levels.step, [0.0]
-
-    def timed(scale: Mapping[str, float], amount: int = 1) -> None:
-        began = time.thread_time()
-        stepping(scale, amount)
-        taken[0] += time.thread_time() - began
-
-    setattr(trainer.levels, "step", timed)  # noqa: B010 -- a method is replaced on purpose
-    progress, points, began = trainer.progress, [(0, 0.0, 0.0)], time.process_time()
+    progress, points, looks = trainer.progress, [(0, 0.0)], list[tuple[int, float]]()
     for batch in batches(reading):
         trainer.step(batch)
         tick(int(batch.lengths_B.sum()))
         if progress.bytes * POINTS >= total * len(points):
-            points.append((progress.bytes, progress.bits, time.process_time() - began))
-    seconds = time.process_time() - began
-    return Lap(points, taken[0] / seconds, progress.skipped)
+            points.append((progress.bytes, progress.bits))
+            if held and 2 * progress.bytes > total:  # who is ahead early says little
+                looks.append((progress.bytes, score(trainer, held.bytes_BT).core / held.bytes_BT.numel()))
+    return Lap(points, looks, progress.skipped)
 
 
-def key_of(config: RunConfig, lanes: Lanes) -> str:
+def costs(runs: Mapping[str, RunConfig], total: int, warn: Callable[[str], None]) -> dict[str, Cost]:
+    """What a step costs each of these runs, by name, with micro-batches as they are in the middle of so many bytes."""
+
+    def as_in_the_middle(config: RunConfig) -> RunConfig:
+        chunk = config.train.pace.chunk(total // 2)
+        return essence("core", replace(config, train=replace(config.train, chunk=chunk, chunk_first=chunk)))
+
+    contenders = [speed.Contender(name, as_in_the_middle(config)) for name, config in runs.items()]
+    found, first = speed.race(contenders, ROUNDS, warn), contenders[0].name
+    return {name: Cost(speed.ratio(found, first, name), one["optimizer"]) for name, one in found.items()}
+
+
+def key_of(config: RunConfig, lanes: Lanes, held: Excerpt | None) -> str:
     """What a lap's figures depend on, as text: a kept lap counts only for the same."""
     flattened = {**flat(to_dict(config.model)), **flat(to_dict(config.train), "train.")}
-    return repr((sorted(flattened.items()), lanes.names, lanes.total, lanes.cursor()["sources"]))
+    aside = held and (held.source, held.bytes_BT.shape, int(held.bytes_BT.long().sum()))
+    return repr((sorted(flattened.items()), lanes.names, lanes.total, lanes.cursor()["sources"], aside))
 
 
-def judged(entrant: Entrant, laps: dict[float, Lap], until: float) -> dict[str, Any]:
-    """The `end` object of an entrant: its best rate per byte and per CPU second, `until` seconds being given to all."""
-    by_byte = {rate: bits_between(lap.points[0][:2], lap.points[-1][:2]) for rate, lap in laps.items()}
-    by_time = {rate: reached(lap, until) for rate, lap in laps.items()}
+def judged(entrant: Entrant, laps: Mapping[float, Lap], cost: Cost, cheapest: float) -> dict[str, Any]:
+    """The `end` object of an entrant: its best rate per byte, and where it stood when the cheapest had read it all."""
+    by_byte = {rate: bits_between(lap.points[0], lap.points[-1]) for rate, lap in laps.items()}
     best = min(by_byte, key=by_byte.__getitem__)
     lap = laps[best]
     return {
@@ -106,22 +123,34 @@ def judged(entrant: Entrant, laps: dict[float, Lap], until: float) -> dict[str, 
         "optimizer": entrant.name,
         "rate": best,
         "bpb_core": by_byte[best],
-        "bpb_last": bits_between(lap.points[-1 - max(1, len(lap.points) // 5)][:2], lap.points[-1][:2]),
-        "bpb_at_time": min(by_time.values()),
-        "at_time": until,
-        "cpu_seconds": round(lap.points[-1][2], 2),
-        "optimizer_share": lap.share,
+        "bpb_last": bits_between(lap.points[-1 - max(1, len(lap.points) // 5)], lap.points[-1]),
+        "bpb_held": lap.held[-1][1] if lap.held else None,
+        "bpb_held_at_time": best_at(laps.values(), cheapest / cost.step),
+        "cost": round(cost.step, 4),
+        "optimizer_share": round(cost.share, 4),
         "skipped": lap.skipped,
         "sweep": [
-            {"rate": rate, "bpb_core": by_byte[rate], "bpb_at_time": by_time[rate], "skipped": one.skipped}
+            {
+                "rate": rate,
+                "bpb_core": by_byte[rate],
+                "bpb_held": one.held[-1][1] if one.held else None,
+                "skipped": one.skipped,
+            }
             for rate, one in laps.items()
         ],
     }
 
 
-def reached(lap: Lap, until: float) -> float:
-    """Bits a byte of the stretch that was being read at a CPU second: the lower, the further learning had come."""
-    places: Sequence[tuple[int, float, float]] = lap.points
-    after = next((i for i, point in enumerate(places) if point[2] >= until), len(places) - 1)
-    first = max(0, after - max(1, len(places) // 5))
-    return bits_between(places[first][:2], places[after][:2])
+def best_at(laps: Iterable[Lap], share: float) -> float | None:
+    """Bits per byte of the text held out, of the best lap by that measure, after this share of the bytes."""
+    found = [reached(lap, share) for lap in laps if lap.held]
+    return min(found) if found else None
+
+
+def reached(lap: Lap, share: float) -> float:
+    """The curve of the text held out at a share of the bytes, straight between two looks."""
+    place = share * lap.points[-1][0]
+    for (before, one), (after, other) in pairwise(lap.held):
+        if place <= after:
+            return one + (other - one) * max(0.0, place - before) / (after - before)
+    return lap.held[-1][1]

@@ -8,10 +8,11 @@ is a whole training step: score, backward, update, write.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from h2q.optim.levels import Levels
 from h2q.probe.equal import equalised
 from h2q.threads import settle
 from h2q.train.config import RunConfig, Setting, resolve, with_threads
@@ -58,9 +59,12 @@ def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
 
 
 def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Seconds of `rounds` steps of each, in turn after one step of warm-up, and bytes per second at the median."""
+    """Seconds of `rounds` steps of each, in turn after one step of warm-up; bytes per second and the optimizer's share
+    of a step at the median."""
     drivers = [(one, Trainer(one.config, one.config.train.lanes), text(one.config, warn)) for one in contenders]
+    moving = {one.name: timed(trainer.levels) for one, trainer, _ in drivers}
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
+    shares: dict[str, list[float]] = {one.name: [] for one in contenders}
     read: dict[str, int] = {}
     for turn in range(rounds + 1):
         for (name, config), trainer, reading in drivers:
@@ -70,11 +74,30 @@ def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], Non
             trainer.step(batch)
             if turn:
                 seconds[name].append(time.perf_counter() - began)
+                shares[name].append(sum(moving[name]) / seconds[name][-1])
+            moving[name].clear()
             read[name] = batch.bytes_BT.size
     return {
-        name: {"seconds": times, "bytes_per_s": read[name] / statistics.median(times)}
+        name: {
+            "seconds": times,
+            "bytes_per_s": read[name] / statistics.median(times),
+            "optimizer": statistics.median(shares[name]),
+        }
         for name, times in seconds.items()
     }
+
+
+def timed(levels: Levels) -> list[float]:
+    """Seconds of every step these levels will make, as they make them: weights moved, beside nothing else."""
+    stepping, seconds = levels.step, list[float]()
+
+    def step(scale: Mapping[str, float], amount: int = 1) -> None:
+        began = time.perf_counter()
+        stepping(scale, amount)
+        seconds.append(time.perf_counter() - began)
+
+    setattr(levels, "step", step)  # noqa: B010 -- a method is replaced on purpose
+    return seconds
 
 
 def ratio(found: dict[str, dict[str, Any]], fast: str, slow: str) -> float:

@@ -55,6 +55,33 @@ DIVIDING = ("adamw", "m3", "steered")
 
 
 @dataclass(frozen=True)
+class SideRates:
+    """How the two sides of a twistor learn, each in levels of its own with a norm of its own to be clipped by
+    (twistor.md 9.2). With rules for matrices the parting changes the step itself; with AdamW only what stands here."""
+
+    omega: float = 1.0
+    """Share of the rate of what makes omega: what a byte says."""
+    pi: float = 0.5
+    """Share of the rate of what makes pi, keys and addresses: moving them invalidates what is stored under them."""
+    factor: float = 0.7
+    """Rate of a level of refinement as a share of the level before it; 1 for one level."""
+    omega_beta2_max: float = 0.998
+    """optim.beta2_max for omega."""
+    pi_beta2_max: float = 0.9995
+    """The same for pi."""
+
+    def __post_init__(self) -> None:
+        for name in ("omega", "pi"):
+            require(0 < getattr(self, name) <= 10, f"optim.sides.{name} lies above 0 and at most at 10.")
+            require(0 < getattr(self, f"{name}_beta2_max") < 1, f"optim.sides.{name}_beta2_max lies between 0 and 1.")
+        require(0 < self.factor <= 1, "optim.sides.factor lies above 0 and at most at 1.")
+
+    def share(self, side: str, level: int) -> float:
+        """Of the full rate, for a parameter of a side, "" for neither, and a level 1, 2, ... of refinement."""
+        return {"omega": self.omega, "pi": self.pi}.get(side, 1.0) * self.factor ** (level - 1)
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """Per-role rates (learning.md 8), the rule that follows them, its clock and schedule.
 
@@ -103,6 +130,7 @@ class OptimConfig:
     """The rate never falls below this share."""
     level_scale_max: float = 1.0
     """A level of period P uses sqrt(P) times the rate, at most this."""
+    sides: SideRates = field(default_factory=SideRates)
     muon: settings.Muon = field(default_factory=settings.Muon)
     m3: settings.M3 = field(default_factory=settings.M3)
     dgd: settings.Delta = field(default_factory=settings.Delta)

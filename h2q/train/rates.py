@@ -8,7 +8,7 @@ from h2q.continuum_config import ContinuumConfig
 from h2q.layers import owned
 from h2q.optim import choose
 from h2q.optim.consolidation import Renewal
-from h2q.optim.levels import Entry, Rules
+from h2q.optim.level import Entry, Rules
 from h2q.optim.rule import Rule
 from h2q.train.optim_config import OptimConfig
 
@@ -19,7 +19,7 @@ GROUPS = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
 def base_rates(optim: OptimConfig) -> dict[str, tuple[float, str]]:
     """(full rate of a width-128 model, schedule) of every role."""
     named = ("matrix", "bank", "embedding", "ngram", "head", "gain", "scale", "mixer", "gate", "lift")
-    rates = {role: float(getattr(optim, role)) for role in named} | {"alone": optim.mixer}
+    rates = {role: float(getattr(optim, role)) for role in named} | {"row": optim.matrix, "alone": optim.mixer}
     return {role: (rate, GROUPS.get(role, "core")) for role, rate in rates.items()}
 
 
@@ -29,12 +29,13 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: Contin
     rates, named = base_rates(optim), chosen(optim, sorted(levels))
     found = []
     for name, tensor, role, period in owned(model, prefix):
-        width_scale = 128 / role.fan_in if role.kind == "matrix" else 1.0
+        width_scale = 128 / role.fan_in if role.kind in ("matrix", "row") else 1.0
         base, group = rates[role.kind]
-        rate = base * width_scale * levels.get(period, 1.0)
-        rule = named.get(period, named[0]) if role.kind == "matrix" and tensor.dim() > 1 else None
+        rate = base * width_scale * levels.get(period, 1.0) * optim.sides.share(role.side, role.level)
+        rule = named.get(period, named[0]) if role.kind == "matrix" else None
         # What no level of the continuum holds steps at every micro-batch.
-        found.append(Entry(name, tensor, rate, max(period, 1), role.kind == "ngram", group, period > 0, rule))
+        at = max(period, 1)
+        found.append(Entry(name, tensor, rate, at, role.kind == "ngram", group, period > 0, rule, role.side))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return [entry for entry in found if entry.weight.requires_grad]
 
@@ -53,7 +54,14 @@ def rules(optim: OptimConfig, continuum: ContinuumConfig | None = None) -> Rules
     """What all levels share; without a continuum nothing is handed from one to another."""
     renewal = renewal_of(continuum) if continuum else None
     return Rules(
-        optim.beta1, optim.beta2_max, optim.eps, optim.weight_decay, optim.clip, optim.level_scale_max, renewal
+        optim.beta1,
+        optim.beta2_max,
+        optim.eps,
+        optim.weight_decay,
+        optim.clip,
+        optim.level_scale_max,
+        renewal,
+        {"omega": optim.sides.omega_beta2_max, "pi": optim.sides.pi_beta2_max},
     )
 
 
