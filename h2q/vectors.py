@@ -22,6 +22,7 @@ from h2q.block import Block
 from h2q.config import ModelConfig
 from h2q.hope_config import profile
 from h2q.layers import Norm, Role, owned
+from h2q.optim import adamw
 from h2q.optim.level import Entry, Rules
 from h2q.optim.levels import Levels
 from h2q.settings import replace, require
@@ -30,7 +31,7 @@ from h2q.structure import StructureBank
 
 RATES = {"matrix": 2.5e-3, "row": 2.5e-3, "bank": 1e-3, "head": 5e-3, "gain": 5e-3, "scale": 1e-3, "embedding": 5e-3}
 """Of each role, as in the byte model; a matrix's is that of 128 inputs."""
-RULES = Rules(beta1=0.9, beta2_max=0.999, eps=1e-10, decay=0.0, clip=1.0, scale_max=4.0)
+RULES = Rules(adamw.Rule(beta1=0.9, beta2_max=0.999, eps=1e-10), decay=0.0, clip=1.0, scale_max=4.0)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 States = tuple[Any, ...]

@@ -36,7 +36,7 @@ settle(1)
 warm(print, [resolve("small", None, [Setting("pattern", "hope,attention", "test")]).model])
 kernels = dict(select.kernels()._asdict(), **streams.compiled_streams()._asdict())
 kernels.update({name: getattr(cpu_successors, name) for name in ("trace", "consult", "note")})
-kernels.update({name: getattr(fused, name) for name in ("adam", "adam_rows")})
+kernels.update({name: getattr(fused, name) for name in ("adam", "adam_rows", "remember", "descend", "m3")})
 assert all(kernel.signatures for kernel in kernels.values()), "not compiled ahead"
 data = np.arange(80, dtype=np.uint8).reshape(2, 40)
 for preset in ("tiny", "small"):

@@ -2,12 +2,13 @@
 
 import torch
 
+from h2q.optim import adamw
 from h2q.optim.level import Entry, Rules
 from h2q.optim.levels import Levels
 from h2q.train.inside import facts as told
 from tests.lessons import batches, prose, trainer
 
-RULES = Rules(beta1=0.9, beta2_max=0.999, eps=1e-8, decay=0.0, clip=1.0, scale_max=4.0)
+RULES = Rules(adamw.Rule(beta1=0.9, beta2_max=0.999, eps=1e-8), decay=0.0, clip=1.0, scale_max=4.0)
 FULL = {"core": 1.0}
 
 

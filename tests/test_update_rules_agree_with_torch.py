@@ -5,7 +5,9 @@ from itertools import chain
 import pytest
 import torch
 
+from h2q.optim import adamw, deep_momentum, dgd, ggd, m3, momenta, muon
 from h2q.optim.adamw import advance, advance_foreach, advance_rows, ramp, update, update_rows
+from h2q.optim.rule import Due, Rule
 
 BETA1, BETA2, RATE = 0.9, 0.99, 0.05
 
@@ -113,3 +115,35 @@ def test_compiled_rows_equal_their_definition() -> None:
     for mine, theirs in zip(fast, slow, strict=True):
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-4, atol=1e-5)
     assert torch.equal(fast[0][8], untouched)
+
+
+def maps(seed: int) -> list[torch.Tensor]:
+    chooser = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, generator=chooser) for shape in ((8, 1, 16, 32), (8, 3, 32, 32), (40, 12))]
+
+
+@pytest.mark.parametrize("how", [muon.Rule(), m3.Rule(window=3), momenta.Rule(read="orthogonal")])
+def test_the_compiled_passes_of_rules_for_matrices_are_torchs(how: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]], list[float]]:
+        weights = maps(0)
+        kept = [how.fresh(w) for w in weights]
+        rates = [0.01, 0.02, 0.0]
+        changes = [how.step(Due(weights, maps(n), kept, n, rates, 0.1, share=0.5)) for n in range(1, 8)]
+        return weights, kept, changes
+
+    compiled = pytest.importorskip("h2q.optim.fused") and run()
+    monkeypatch.setattr("h2q.optim.compiled.found_fused", lambda: None)
+    plain = run()
+    torch.testing.assert_close(compiled, plain, rtol=2e-5, atol=2e-6)
+    assert torch.equal(compiled[0][2], maps(0)[2])  # at no rate nothing moves, decay included
+
+
+def test_a_step_tells_the_norm_of_its_change() -> None:
+    for how in (adamw.Rule(), muon.Rule(), m3.Rule(), momenta.Delta(), dgd.Rule(), ggd.Rule(), deep_momentum.Rule()):
+        for kind in (torch.float32, torch.float64):
+            weights = [w.to(kind) for w in maps(0)]
+            before = [w.clone() for w in weights]
+            gradients = [g.to(kind) for g in maps(1)]
+            change = how.step(Due(weights, gradients, [how.fresh(w) for w in weights], 1, [0.01] * 3, decay=0.1))
+            moved = torch.cat([(w - b).flatten() for w, b in zip(weights, before, strict=True)])
+            assert change == pytest.approx(float(moved.norm()), rel=1e-3)

@@ -9,10 +9,7 @@ first step remembers only itself. With a constant b2 and the usual correction th
 the tests; `update_rows` with constant betas is torch.optim.SparseAdam.
 """
 
-import functools
-import importlib.util
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +18,7 @@ import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
+from h2q.optim.compiled import flat, fused_for
 from h2q.optim.rule import Due, Kept, noughts
 
 
@@ -87,28 +85,21 @@ class Rule(settings.Adam, rule.Rule):
         """Both moments."""
         return noughts(weight, "m", "v")
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
-        lists = (list(due.weights), list(due.gradients), due.column("m"), due.column("v"), list(due.rates))
-        beta2 = ramp(due.number, self.beta2_max)
-        advance(*lists, share=1.0, step=due.number, beta1=self.beta1, beta2=beta2, eps=self.eps, decay=due.decay)
-
-
-@functools.cache
-def found_fused() -> Any:
-    """The compiled passes, None without numba."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    from h2q.optim import fused
-
-    return fused
-
-
-def fused_for(tensors: Sequence[Tensor]) -> Any:
-    """The compiled passes for these tensors: None where one is not float32 on a CPU."""
-    if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors):
-        return None
-    return found_fused()
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
+        return advance(
+            list(due.weights),
+            list(due.gradients),
+            due.column("m"),
+            due.column("v"),
+            list(due.rates),
+            share=due.share,
+            step=due.number,
+            beta1=self.beta1,
+            beta2=ramp(due.number, self.beta2_max),
+            eps=self.eps,
+            decay=due.decay,
+        )
 
 
 def advance(
@@ -126,8 +117,8 @@ def advance(
     decay: float,
 ) -> float:
     """One `update` of tensors with rates of their own by their gradients times share; the norm of the change."""
-    fused = fused_for([*weights, *gradients])
-    if fused is None or not all(w.is_contiguous() for w in weights):
+    fused = fused_for([*weights, *m, *v], gradients)
+    if fused is None:
         return advance_foreach(
             weights, gradients, m, v, rates, share=share, step=step, beta1=beta1, beta2=beta2, eps=eps, decay=decay
         )
@@ -138,11 +129,6 @@ def advance(
         numbers = (share, 1.0 - beta1, beta2, 1.0, eps, 1.0 - parts[4] * decay, pace)
         total += fused.adam(w, g, first, second, *map(np.float32, numbers))
     return float(total**0.5)
-
-
-def flat(x: Tensor) -> Any:
-    """The numbers of a tensor in one row; of its own memory where that is in order."""
-    return x.detach().contiguous().view(-1).numpy()
 
 
 def advance_foreach(
@@ -179,8 +165,8 @@ def advance_rows(
     eps: float,
 ) -> bool:
     """`update_rows` by a sparse gradient, whose rows may come more than once; whether all of them are finite then."""
-    fused = fused_for([weight, gradient])
-    if fused is None or not weight.is_contiguous():
+    fused = fused_for([weight], [gradient])
+    if fused is None:
         found = gradient.coalesce()
         rows, values = found.indices()[0], found.values()
         update_rows(weight, rows, values, m, v, step=step, rate=rate, beta1=beta1, beta2=beta2, eps=eps)

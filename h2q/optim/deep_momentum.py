@@ -38,11 +38,11 @@ class Rule(settings.Deep, rule.Rule):
         means = {name: torch.zeros_like(weight) for name, _ in MEMORIES}
         return {**means, **network, "before": weight.new_zeros(weight.numel(), FEATURES)}
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
-        update(
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
+        return update(
             due.weights,
-            due.gradients,
+            due.clipped(),
             due.kept,
             step=due.number,
             rates=due.rates,
@@ -60,8 +60,8 @@ def update(
     rates: Sequence[float],
     inner: float = 0.1,
     decay: float = 0.0,
-) -> None:
-    """One step in place; step = 1, 2, ..."""
+) -> float:
+    """One step in place; step = 1, 2, ...; the norm of the change."""
     said = []
     for gradient, memory in zip(gradients, kept, strict=True):
         if step > 1:
@@ -70,7 +70,7 @@ def update(
             memory[name].lerp_(gradient, 1.0 - share)
         memory["before"].copy_(features(gradient, memory, step))
         said.append(foretold(memory).reshape(gradient.shape))
-    descend(weights, said, rates, decay=decay)
+    return descend(weights, said, rates, decay=decay)
 
 
 def foretold(memory: Kept) -> Tensor:

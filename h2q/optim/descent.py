@@ -3,10 +3,14 @@
 w <- (1 - rate decay) w - rate stride y
 """
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from h2q.optim.compiled import flat, fused_for
 
 
 def descend(
@@ -16,11 +20,27 @@ def descend(
     *,
     decay: float = 0.0,
     strides: Sequence[float] | None = None,
-) -> None:
-    """One step in place. `strides` belong to a rule's direction and leave the decay alone; 1 where not given."""
+) -> float:
+    """One step in place; the norm of the change. `strides` belong to a rule's direction and leave the decay alone; 1
+    where not given."""
+    paces = [rate * stride for rate, stride in zip(rates, strides or [1.0] * len(rates), strict=True)]
+    fused = fused_for(weights, directions)
+    if fused is None:
+        return descend_foreach(weights, directions, paces, [rate * decay for rate in rates])
+    total = 0.0
+    for weight, direction, pace, rate in zip(weights, directions, paces, rates, strict=True):
+        total += fused.descend(flat(weight), flat(direction), np.float32(1.0 - rate * decay), np.float32(pace))
+    return math.sqrt(total)
+
+
+def descend_foreach(
+    weights: Sequence[Tensor], directions: Sequence[Tensor], paces: Sequence[float], decays: Sequence[float]
+) -> float:
+    """The same in plain torch, its definition."""
     if not weights:
-        return
-    paces = [-rate * stride for rate, stride in zip(rates, strides or [1.0] * len(rates), strict=True)]
-    if decay:
-        torch._foreach_mul_(list(weights), [1.0 - rate * decay for rate in rates])
-    torch._foreach_add_(list(weights), torch._foreach_mul(list(directions), paces))
+        return 0.0
+    change = list(torch._foreach_mul(list(directions), [-pace for pace in paces]))
+    if any(decays):
+        torch._foreach_sub_(change, torch._foreach_mul(list(weights), list(decays)))
+    torch._foreach_add_(list(weights), change)
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(change))))

@@ -27,8 +27,8 @@ def update(
     rates: Sequence[float],
     coef: float = 1.0,
     decay: float = 0.0,
-) -> None:
-    """One step in place; eta is the rate, e what of it keeps |W x| from growing for any rate.
+) -> float:
+    """One step in place, the norm of the change; eta is the rate, e what of it keeps |W x| from growing for any rate.
 
     weights (out, in), gradients likewise, grams (in, in), None where a tensor is no linear map: that one just descends.
     """
@@ -36,7 +36,7 @@ def update(
     for weight, gradient, gram, rate in zip(weights, gradients, grams, rates, strict=True):
         slopes.append(gradient if gram is None or not coef else gradient + coef * (weight @ gram))
         paces.append(rate if gram is None or not coef else rate / (1.0 + coef * rate * float(gram.trace())))
-    descend(weights, slopes, paces, decay=decay)
+    return descend(weights, slopes, paces, decay=decay)
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Rule(settings.Delta, rule.Rule):
         """Nothing."""
         return {}
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
         grams = due.heard or [None] * len(due.weights)
-        update(due.weights, due.gradients, grams, rates=due.rates, coef=self.coef, decay=due.decay)
+        return update(due.weights, due.clipped(), grams, rates=due.rates, coef=self.coef, decay=due.decay)
 
 
 class Witness:

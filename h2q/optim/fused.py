@@ -1,7 +1,7 @@
-"""Adam, compiled: float32 on a CPU; moments, weights and the size of the change in one pass, gradients clipped.
+"""Update rules, compiled: float32 on a CPU; what is kept, weights and the size of the change in one pass.
 
 Works on flat arrays, on one thread: for these few numbers a second would not have woken up. Defined by the foreach
-passes of `h2q.optim.adamw`, which also serve other devices and precisions.
+passes of `h2q.optim.adamw`, `descent`, `muon` and `m3`, which also serve other devices and precisions.
 """
 
 import importlib
@@ -100,5 +100,68 @@ def sum_rows(w: Reals, rows: Ints) -> float:
         row, part = w[rows[k]], np.float32(0.0)
         for i in range(row.shape[0]):
             part += row[i]
+        total += float(part)
+    return total
+
+
+@pass_over
+def descend(w: Reals, y: Reals, kept: Any, pace: Any) -> float:
+    """One step in place of w (N) against y (N); returns the sum of squares of the change. kept multiplies w: decay."""
+    total = 0.0
+    for start in range(0, w.shape[0], PIECE):
+        stop, part = min(start + PIECE, w.shape[0]), np.float32(0.0)
+        ws, ys = w[start:stop], y[start:stop]
+        for i in range(ws.shape[0]):
+            after = ws[i] * kept - pace * ys[i]
+            change = after - ws[i]
+            part += change * change
+            ws[i] = after
+        total += float(part)
+    return total
+
+
+@pass_over
+def remember(m: Reals, g: Reals, mu: Any, read: Reals) -> None:
+    """m <- mu m + g in place, and what Nesterov's momentum reads of it: g + mu m."""
+    for i in range(m.shape[0]):
+        memory = mu * m[i] + g[i]
+        m[i], read[i] = memory, g[i] + mu * memory
+
+
+@pass_over
+def m3(
+    w: Reals,
+    y: Reals,
+    o2: Reals,
+    v: Reals,
+    size: int,
+    alpha: Any,
+    squares: Any,
+    unbias: Any,
+    eps: Any,
+    kept: Any,
+    pace: Any,
+) -> float:
+    """The second half of an M3 step, in place, for matrices of `size` numbers that follow each other in w (N).
+
+    y holds o1 and then the direction; unbias multiplies the root of v; kept multiplies w. Returns the sum of squares of
+    the change.
+    """
+    total, lean = 0.0, np.float32(1.0) - squares
+    for start in range(0, w.shape[0], size):
+        stop, even, part = start + size, np.float32(0.0), np.float32(0.0)
+        ws, ys, os, vs = w[start:stop], y[start:stop], o2[start:stop], v[start:stop]
+        for i in range(size):
+            both = ys[i] + alpha * os[i]
+            second = squares * vs[i] + lean * both * both
+            found = both / (np.sqrt(second) * unbias + eps)
+            vs[i], ys[i] = second, found
+            even += found * found
+        stride = pace / (np.sqrt(even / np.float32(size)) + eps)
+        for i in range(size):
+            after = ws[i] * kept - stride * ys[i]
+            change = after - ws[i]
+            part += change * change
+            ws[i] = after
         total += float(part)
     return total

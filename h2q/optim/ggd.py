@@ -35,11 +35,11 @@ class Rule(settings.Generalised, rule.Rule):
         """The mean of the weights, the last direction, the gain."""
         return {"mean": weight.detach().clone(), "last": torch.zeros_like(weight), "gain": weight.new_ones(())}
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
         memory = Memory(*map(due.column, ("mean", "last", "gain")))
         heard = due.heard or [None] * len(due.weights)
-        update(due.weights, due.gradients, heard, memory, rates=due.rates, how=self, decay=due.decay)
+        return update(due.weights, due.clipped(), heard, memory, rates=due.rates, how=self, decay=due.decay)
 
 
 class Heard(NamedTuple):
@@ -75,8 +75,8 @@ def update(
     rates: Sequence[float],
     how: Rule = Rule(),
     decay: float = 0.0,
-) -> None:
-    """One step in place. A tensor of which nothing was heard learns by the dot objective."""
+) -> float:
+    """One step in place; the norm of the change. A tensor of which nothing was heard learns by the dot objective."""
     found = [
         direction(weight, gradient, one, float(gain), how)
         for weight, gradient, one, gain in zip(weights, gradients, heard, memory.gain, strict=True)
@@ -87,8 +87,9 @@ def update(
         torch._foreach_copy_(memory.last, found)
     if how.pull:
         torch._foreach_add_(found, torch._foreach_sub(list(weights), memory.mean), alpha=how.pull)
-    descend(weights, found, rates, decay=decay)
+    change = descend(weights, found, rates, decay=decay)
     torch._foreach_lerp_(memory.mean, list(weights), 1.0 - how.mean)
+    return change
 
 
 def direction(weight: Tensor, gradient: Tensor, heard: Heard | None, gain: float, how: Rule) -> Tensor:

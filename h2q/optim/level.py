@@ -12,14 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from h2q.optim.adamw import advance, ramp
+from h2q.optim import adamw
 from h2q.optim.consolidation import Anchors, Renewal
-from h2q.optim.rule import Due, Rule, noughts
+from h2q.optim.rule import Due, Rule
 
 
 class Entry(NamedTuple):
     """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group; whether a
-    level of the continuum holds it; its update rule, None for AdamW with what all levels share; its side of a twistor,
+    level of the continuum holds it; its update rule, None for the one all share; its side of a twistor,
     "omega" or "pi", "" for neither."""
 
     name: str
@@ -36,15 +36,14 @@ class Entry(NamedTuple):
 class Rules(NamedTuple):
     """What all levels share."""
 
-    beta1: float
-    beta2_max: float
-    eps: float
+    adam: adamw.Rule
+    """Of every entry that has no rule of its own, and of tables."""
     decay: float
     clip: float
     scale_max: float
     renewal: Renewal | None = None
-    caps: Mapping[str, float] = {}
-    """beta2_max of a side of a twistor, where it is another."""
+    sides: Mapping[str, adamw.Rule] = {}
+    """In place of `adam` for a side of a twistor."""
 
 
 def part_of(entry: Entry) -> str:
@@ -66,7 +65,7 @@ class Level:
         self.delta = 0.0  # root mean square of the last step's change, in units of the weights
         self.norm = 0.0  # gradient norm at the last step, before clipping
         self.sum = [torch.zeros_like(e.weight) for e in entries] if period > 1 else []
-        self.kept = [e.rule.fresh(e.weight.data) if e.rule else noughts(e.weight.data, "m", "v") for e in entries]
+        self.kept = [self.rule_of(e).fresh(e.weight.data) for e in entries]
         self.anchors: Anchors | None = None
 
     def offer(self, gradients: Sequence[Tensor], scale: float, amount: int) -> bool:
@@ -94,41 +93,30 @@ class Level:
         self.steps += 1
         self.norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         share = rules.clip / self.norm if self.norm > rules.clip else 1.0
-        teams: dict[Rule | None, list[int]] = {}
+        changes = []
+        for rule, team in self.teams().items():
+            due = Due(
+                [self.entries[i].weight.data for i in team],
+                [gradients[i] for i in team],
+                [self.kept[i] for i in team],
+                number=self.steps,
+                rates=[self.entries[i].rate * scale for i in team],
+                decay=rules.decay,
+                share=share,
+            )
+            changes.append(rule.step(due))
+        self.delta = math.hypot(*changes) / math.sqrt(sum(e.weight.numel() for e in self.entries))
+
+    def rule_of(self, entry: Entry) -> Rule:
+        """Its own, or the one all share."""
+        return entry.rule or self.rules.sides.get(self.side, self.rules.adam)
+
+    def teams(self) -> dict[Rule, list[int]]:
+        """Numbers of the entries that follow each rule."""
+        found: dict[Rule, list[int]] = {}
         for i, entry in enumerate(self.entries):
-            teams.setdefault(entry.rule, []).append(i)
-        squares = [
-            self.team(rule, team, [gradients[i] for i in team], scale, share) ** 2 for rule, team in teams.items()
-        ]
-        self.delta = math.sqrt(sum(squares) / sum(e.weight.numel() for e in self.entries))
-
-    def team(self, rule: Rule | None, team: list[int], gradients: list[Tensor], scale: float, share: float) -> float:
-        """One step of the entries that follow one rule by their gradients times share; the norm of the change."""
-        due = Due(
-            [self.entries[i].weight.data for i in team],
-            gradients,
-            [self.kept[i] for i in team],
-            number=self.steps,
-            rates=[self.entries[i].rate * scale for i in team],
-            decay=self.rules.decay,
-        )
-        return self.adam(due, share) if rule is None else moved(rule, due, share)
-
-    def adam(self, due: Due, share: float) -> float:
-        """A step by AdamW with what all levels share: clipped, stepped and measured in one pass."""
-        return advance(
-            list(due.weights),
-            list(due.gradients),
-            due.column("m"),
-            due.column("v"),
-            list(due.rates),
-            share=share,
-            step=due.number,
-            beta1=self.rules.beta1,
-            beta2=ramp(due.number, self.rules.caps.get(self.side, self.rules.beta2_max)),
-            eps=self.rules.eps,
-            decay=due.decay,
-        )
+            found.setdefault(self.rule_of(entry), []).append(i)
+        return found
 
     def keep(self, some: Sequence[bool], rate: float) -> None:
         """Forget the entries that are not marked; the others go on at this share of their rates."""
@@ -145,11 +133,3 @@ class Level:
             if self.period > 1:
                 out[f"sum.{entry.name}"] = self.sum[i]
         return out | (self.anchors.tensors() if self.anchors else {})
-
-
-def moved(rule: Rule, due: Due, share: float) -> float:
-    """One step by a rule and gradients times share; the norm of the change."""
-    before = [w.clone() for w in due.weights]
-    rule.step(due if share == 1.0 else due._replace(gradients=torch._foreach_mul(list(due.gradients), share)))
-    torch._foreach_sub_(before, list(due.weights))
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))))

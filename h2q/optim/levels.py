@@ -97,7 +97,7 @@ class Levels:
             if level.offer(given, scale[level.group], amount):
                 stepped.add(level.name)
         self.renew(stepped, amount)
-        beta2, self.tables_sound = ramp(self.steps, self.rules.beta2_max), True
+        adam, self.tables_sound = self.rules.adam, True
         for entry, m, v in zip(self.tables, self.table_m, self.table_v, strict=True):
             if entry.weight.grad is None:
                 continue
@@ -108,9 +108,9 @@ class Levels:
                 v,
                 step=self.steps,
                 rate=entry.rate * scale[entry.group],
-                beta1=self.rules.beta1,
-                beta2=beta2,
-                eps=self.rules.eps,
+                beta1=adam.beta1,
+                beta2=ramp(self.steps, adam.beta2_max),
+                eps=adam.eps,
             )
         self.clear()
 

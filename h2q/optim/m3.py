@@ -12,14 +12,17 @@ and its steps shrink; it is there to be compared with. m2 is the slow level of a
 outlives the last few hundred steps.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
+from h2q.optim.compiled import flat, fused_for
 from h2q.optim.descent import descend
 from h2q.optim.muon import remember
 from h2q.optim.newton_schulz import orthogonalised
@@ -37,10 +40,10 @@ class Rule(settings.M3, rule.Rule):
         """Both momenta, the window's sum, the slow direction, the second moment."""
         return noughts(weight, *SLOTS)
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
         memory = Memory(*map(due.column, SLOTS))
-        update(due.weights, due.gradients, memory, step=due.number, rates=due.rates, how=self, decay=due.decay)
+        return update(due.weights, due.clipped(), memory, step=due.number, rates=due.rates, how=self, decay=due.decay)
 
 
 SLOTS = ("m1", "m2", "window", "o2", "v")
@@ -71,13 +74,14 @@ def update(
     rates: Sequence[float],
     how: Rule = Rule(),
     decay: float = 0.0,
-) -> None:
-    """One step in place for matrices (..., m, n); step = 1, 2, ..."""
+) -> float:
+    """One step in place for matrices (..., m, n); step = 1, 2, ...; the norm of the change."""
     rule = literal if how.mode == "literal" else ema
-    rule(weights, list(gradients), memory, step, rates, how, decay)
+    change = rule(weights, list(gradients), memory, step, rates, how, decay)
     torch._foreach_add_(memory.window, list(gradients))
     if step % how.window == 0:
         close_window(memory, how)
+    return change
 
 
 def ema(
@@ -88,11 +92,32 @@ def ema(
     rates: Sequence[float],
     how: Rule,
     decay: float,
-) -> None:
+) -> float:
     """The mode whose memories fade."""
-    remember(memory.m1, gradients, how.fast)
-    read = torch._foreach_add(gradients, memory.m1, alpha=how.fast)
-    found = torch._foreach_add(orthogonalised(read, how.steps), memory.o2, alpha=how.alpha)
+    fast = orthogonalised(remember(memory.m1, gradients, how.fast), how.steps)
+    fused = fused_for([*weights, *memory.v], [*gradients, *memory.o2])
+    if fused is None or how.second != "ortho":
+        return finish(weights, gradients, fast, memory, step, rates, how, decay)
+    unbias, total = (1.0 - how.squares**step) ** -0.5, 0.0
+    for w, y, o2, v, rate in zip(weights, fast, memory.o2, memory.v, rates, strict=True):
+        numbers = (how.alpha, how.squares, unbias, how.eps, 1.0 - rate * decay, RMS * rate)
+        size, y = w.shape[-2] * w.shape[-1], y.contiguous()
+        total += fused.m3(flat(w), flat(y), flat(o2), flat(v), size, *map(np.float32, numbers))
+    return math.sqrt(total)
+
+
+def finish(
+    weights: Sequence[Tensor],
+    gradients: list[Tensor],
+    fast: list[Tensor],
+    memory: Memory,
+    step: int,
+    rates: Sequence[float],
+    how: Rule,
+    decay: float,
+) -> float:
+    """What follows o1 in plain torch: its definition, and for other second moments."""
+    found = torch._foreach_add(fast, memory.o2, alpha=how.alpha)
     if how.second != "none":
         squared = found if how.second == "ortho" else gradients
         torch._foreach_mul_(memory.v, how.squares)
@@ -101,12 +126,16 @@ def ema(
         torch._foreach_mul_(size, (1.0 - how.squares**step) ** -0.5)
         torch._foreach_add_(size, how.eps)
         torch._foreach_div_(found, size)
-    descend(weights, evened(found, how.eps), rates, decay=decay)
+    return descend(weights, evened(found, how.eps), rates, decay=decay)
+
+
+RMS = 0.2
+"""Root mean square of a direction, which an Adam step has."""
 
 
 def evened(directions: Sequence[Tensor], eps: float) -> list[Tensor]:
-    """Every matrix at the root mean square 0.2, which an Adam step has."""
-    return [0.2 * y / (y.square().mean((-2, -1), keepdim=True).sqrt() + eps) for y in directions]
+    """Every matrix at one root mean square."""
+    return [RMS * y / (y.square().mean((-2, -1), keepdim=True).sqrt() + eps) for y in directions]
 
 
 def literal(
@@ -117,7 +146,7 @@ def literal(
     rates: Sequence[float],
     how: Rule,
     decay: float,
-) -> None:
+) -> float:
     """The mode whose memories are sums."""
     torch._foreach_add_(memory.m1, gradients, alpha=how.fast)
     torch._foreach_addcmul_(memory.v, gradients, gradients, how.squares)
@@ -125,7 +154,7 @@ def literal(
     size = torch._foreach_sqrt(memory.v)
     torch._foreach_add_(size, how.eps)
     torch._foreach_div_(found, size)
-    descend(weights, found, rates, decay=decay)
+    return descend(weights, found, rates, decay=decay)
 
 
 def close_window(memory: Memory, how: Rule) -> None:

@@ -9,6 +9,7 @@ phi is nothing or the sign (a feature map, (51)). The normalisation of g is ours
 where |g| > 1.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,9 @@ class Rule(settings.Momentum, rule.Rule):
         """The momentum."""
         return noughts(weight, "m")
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
-        update(due.weights, due.gradients, due.column("m"), rates=due.rates, how=self, decay=due.decay)
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
+        return update(due.weights, due.clipped(), due.column("m"), rates=due.rates, how=self, decay=due.decay)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def update(
     rates: Sequence[float],
     how: Rule = Rule(),
     decay: float = 0.0,
-) -> None:
-    """One step in place. m is in units of gradients, so that rates may change; only matrices are read orthogonally."""
+) -> float:
+    """One step in place; the norm of the change. m is in units of gradients, so that rates may change; only matrices
+    are read orthogonally."""
     values = [g.sign() for g in gradients] if how.feature == "sign" else list(gradients)
     for memory, gradient, value in zip(m, gradients, values, strict=True):
         kept = how.mu * memory
@@ -61,13 +63,13 @@ def update(
             kept -= erased(memory, gradient)
         memory.copy_(kept + value)
     if how.read == "linear":
-        descend(weights, m, rates, decay=decay)
-        return
+        return descend(weights, m, rates, decay=decay)
     flat, upright = ([i for i, w in enumerate(weights) if (w.dim() > 1) == matrix] for matrix in (False, True))
-    descend([weights[i] for i in flat], [m[i] for i in flat], [rates[i] for i in flat], decay=decay)
+    small = descend([weights[i] for i in flat], [m[i] for i in flat], [rates[i] for i in flat], decay=decay)
     found = orthogonalised([m[i] for i in upright], how.steps)
     strides = [stride(weights[i]) for i in upright]
-    descend([weights[i] for i in upright], found, [rates[i] for i in upright], decay=decay, strides=strides)
+    paces = [rates[i] for i in upright]
+    return math.hypot(small, descend([weights[i] for i in upright], found, paces, decay=decay, strides=strides))
 
 
 def erased(memory: Tensor, gradient: Tensor) -> Tensor:

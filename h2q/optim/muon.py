@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from h2q.optim import rule, settings
+from h2q.optim.compiled import flat, fused_for
 from h2q.optim.descent import descend
 from h2q.optim.newton_schulz import orthogonalised
 from h2q.optim.rule import Due, Kept, noughts
@@ -31,18 +33,30 @@ def update(
     scale: str = "rms",
     decay: float = 0.0,
     steps: int = settings.STEPS,
-) -> None:
-    """One step in place, each tensor at its own rate."""
-    remember(m, gradients, mu)
-    read = torch._foreach_add(list(gradients), list(m), alpha=mu) if nesterov else list(m)
+) -> float:
+    """One step in place, each tensor at its own rate; the norm of the change."""
+    ahead = remember(m, gradients, mu)
+    read = ahead if nesterov else list(m)
     strides = [stride(w, scale) for w in weights]
-    descend(weights, orthogonalised(read, steps), rates, decay=decay, strides=strides)
+    return descend(weights, orthogonalised(read, steps), rates, decay=decay, strides=strides)
 
 
-def remember(m: Sequence[Tensor], gradients: Sequence[Tensor], mu: float) -> None:
-    """m <- mu m + g, in place."""
+def remember(m: Sequence[Tensor], gradients: Sequence[Tensor], mu: float) -> list[Tensor]:
+    """m <- mu m + g, in place; what Nesterov's momentum reads of it, g + mu m."""
+    fused = fused_for(m, gradients)
+    if fused is None:
+        return remember_foreach(m, gradients, mu)
+    found = [torch.empty_like(memory) for memory in m]
+    for memory, gradient, ahead in zip(m, gradients, found, strict=True):
+        fused.remember(flat(memory), flat(gradient), np.float32(mu), flat(ahead))
+    return found
+
+
+def remember_foreach(m: Sequence[Tensor], gradients: Sequence[Tensor], mu: float) -> list[Tensor]:
+    """The same in plain torch, its definition."""
     torch._foreach_mul_(list(m), mu)
     torch._foreach_add_(list(m), list(gradients))
+    return list(torch._foreach_add(list(gradients), list(m), alpha=mu))
 
 
 def stride(weight: Tensor, scale: str = "rms") -> float:
@@ -61,11 +75,11 @@ class Rule(settings.Muon, rule.Rule):
         """The momentum."""
         return noughts(weight, "m")
 
-    def step(self, due: Due) -> None:
-        """One step in place."""
-        update(
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change."""
+        return update(
             due.weights,
-            due.gradients,
+            due.clipped(),
             due.column("m"),
             rates=due.rates,
             mu=self.mu,

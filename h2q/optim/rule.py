@@ -33,6 +33,12 @@ class Due(NamedTuple):
     """Of the weights, beside the gradient; scaled by the rate."""
     heard: Sequence[Any] | None = None
     """What each tensor's layer saw, None where that is unknown."""
+    share: float = 1.0
+    """What the gradients are to be multiplied by: clipping."""
+
+    def clipped(self) -> list[Tensor]:
+        """The gradients times the share."""
+        return list(self.gradients) if self.share == 1.0 else list(torch._foreach_mul(list(self.gradients), self.share))
 
     def column(self, name: str) -> list[Tensor]:
         """One thing that is kept, of every tensor."""
@@ -55,8 +61,8 @@ class Rule(ABC):
         """What is kept of a tensor before its first step."""
 
     @abstractmethod
-    def step(self, due: Due) -> None:
-        """One step in place."""
+    def step(self, due: Due) -> float:
+        """One step in place; the norm of the change of all weights."""
 
 
 def noughts(weight: Tensor, *names: str) -> Kept:

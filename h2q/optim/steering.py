@@ -48,10 +48,10 @@ class Rule(settings.Steering, rule.Rule):
             own = {name: kept for name, kept in own.items() if name != "square"} | sides(weight, self.block)
         return self.base.fresh(weight) | {OWN + name: kept for name, kept in own.items()}
 
-    def step(self, due: Due) -> None:
-        """Bend the gradients, then step as the base does."""
-        found = [bent(g, own_of(one), due.number, self) for g, one in zip(due.gradients, due.kept, strict=True)]
-        self.base.step(due._replace(gradients=found))
+    def step(self, due: Due) -> float:
+        """Bend the gradients, then step as the base does; the norm of the change."""
+        found = [bent(g, own_of(one), due.number, self) for g, one in zip(due.clipped(), due.kept, strict=True)]
+        return self.base.step(due._replace(gradients=found, share=1.0))
 
 
 def own_of(kept: Kept) -> Kept:

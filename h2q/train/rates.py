@@ -1,12 +1,13 @@
 """Which rate, level and group every parameter has: its role decides (h2q.layers), the settings say how much."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from h2q.continuum_config import ContinuumConfig
 from h2q.layers import owned
-from h2q.optim import choose
+from h2q.optim import adamw, choose
 from h2q.optim.consolidation import Renewal
 from h2q.optim.level import Entry, Rules
 from h2q.optim.rule import Rule
@@ -53,16 +54,10 @@ def chosen(optim: OptimConfig, periods: Sequence[int]) -> dict[int, Rule | None]
 def rules(optim: OptimConfig, continuum: ContinuumConfig | None = None) -> Rules:
     """What all levels share; without a continuum nothing is handed from one to another."""
     renewal = renewal_of(continuum) if continuum else None
-    return Rules(
-        optim.beta1,
-        optim.beta2_max,
-        optim.eps,
-        optim.weight_decay,
-        optim.clip,
-        optim.level_scale_max,
-        renewal,
-        {"omega": optim.sides.omega_beta2_max, "pi": optim.sides.pi_beta2_max},
-    )
+    adam = adamw.Rule(optim.beta1, optim.beta2_max, optim.eps)
+    capped = {"omega": optim.sides.omega_beta2_max, "pi": optim.sides.pi_beta2_max}
+    sides = {side: replace(adam, beta2_max=cap) for side, cap in capped.items()}
+    return Rules(adam, optim.weight_decay, optim.clip, optim.level_scale_max, renewal, sides)
 
 
 def renewal_of(continuum: ContinuumConfig) -> Renewal | None:

@@ -41,4 +41,5 @@ def first_step(mixers: tuple[str, ...], device: str) -> None:
     data = np.arange(16, dtype=np.uint8)[None]
     batch = Batch(data, np.array([16]), np.array([0]), None, ("stored",), 1, (Place("", None),), {})
     every_mixer = [Setting("blocks", len(mixers), "warm"), Setting("pattern", mixers, "warm")]
-    Trainer(resolve("tiny", "h2q", every_mixer), 1, device).step(batch)
+    every_pass = [Setting("optim.core", "m3", "warm"), Setting("optim.levels.fast", "muon", "warm")]
+    Trainer(resolve("tiny", "h2q", [*every_mixer, *every_pass]), 1, device).step(batch)
