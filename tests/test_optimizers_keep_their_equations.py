@@ -72,7 +72,7 @@ def test_m3_first_window_is_the_fast_momentum_alone_and_the_slow_one_acts_from_t
         slow = memory.o2[0].clone()
         m3.update(w, [gradient], memory, step=step, rates=[0.1], how=how)
         fast[0] = how.fast * fast[0] + gradient
-        y = orthogonalise(gradient + how.fast * fast[0]) + how.alpha * slow
+        y = orthogonalise(gradient + how.fast * fast[0], how.steps) + how.alpha * slow
         expected = before - 0.1 * 0.2 * (6 * 9) ** 0.5 * y / torch.linalg.vector_norm(y)
         torch.testing.assert_close(w[0], expected, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(memory.m2[0], sum(gradients[:4]) / 4, rtol=1e-9, atol=1e-12)
@@ -84,7 +84,7 @@ def test_m3_second_moment_is_of_the_direction() -> None:
     w, memory, gradient = [randn(4, 6)], m3.Memory.of([randn(4, 6)]), randn(4, 6, seed=3)
     before = w[0].clone()
     m3.update(w, [gradient], memory, step=1, rates=[0.1], how=how)
-    y = orthogonalise(1.95 * gradient).sign()  # y / sqrt(y^2) at the first step
+    y = orthogonalise(1.95 * gradient, how.steps).sign()  # y / sqrt(y^2) at the first step
     torch.testing.assert_close(w[0], before - 0.1 * 0.2 * y, rtol=1e-4, atol=1e-6)
 
 
@@ -97,11 +97,11 @@ def test_m3_literal_is_the_printed_algorithm() -> None:
         g, before = randn(5, 5, seed=step), w[0].clone()
         m3.update(w, [g], memory, step=step, rates=[0.1], how=how)
         m1, v, total = m1 + 0.7 * g, v + 0.4 * g * g, total + g
-        expected = before - 0.1 * (orthogonalise(m1) + 0.5 * o2) / (v.sqrt() + how.eps)
+        expected = before - 0.1 * (orthogonalise(m1, how.steps) + 0.5 * o2) / (v.sqrt() + how.eps)
         torch.testing.assert_close(w[0], expected)
         if step % 2 == 0:
             m2, total = m2 + 0.6 * total, torch.zeros_like(total)
-            o2 = orthogonalise(m2)
+            o2 = orthogonalise(m2, how.steps)
 
 
 def test_dgd_is_the_exact_minimiser_for_one_input() -> None:

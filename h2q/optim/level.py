@@ -18,19 +18,24 @@ from h2q.optim.rule import Due, Rule
 
 
 class Entry(NamedTuple):
-    """One parameter: its name in checkpoints, base rate, level's period; sparse ones step by rows; its group; whether a
-    level of the continuum holds it; its update rule, None for the one all share; its side of a twistor,
-    "omega" or "pi", "" for neither."""
+    """One parameter, and how it learns."""
 
     name: str
+    """In checkpoints."""
     weight: Tensor
     rate: float
+    """At a full schedule."""
     period: int
     sparse: bool = False
+    """Whether it steps by the rows that were touched."""
     group: str = "core"
+    """Whose schedule it follows."""
     memory: bool = False
+    """Whether a level of the continuum holds it."""
     rule: Rule | None = None
+    """None for the one all share."""
     side: str = ""
+    """Of a twistor: "omega" or "pi", "" for neither."""
 
 
 class Rules(NamedTuple):

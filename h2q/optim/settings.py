@@ -68,8 +68,8 @@ class M3:
 
     mode: str = "ema"
     """ema (memories that fade) or literal (sums that do not, as printed)."""
-    fast: float = 0.95
-    """b1, memory of the fast momentum; in the literal mode the factor of what is added."""
+    fast: float = 0.8
+    """b1, memory of the fast momentum, short beside the slow one's; in the literal mode the factor of what is added."""
     squares: float = 0.95
     """b2, memory of the second moment."""
     slow: float = 0.9
@@ -81,7 +81,8 @@ class M3:
     second: str = "ortho"
     """Whose second moment divides the direction: ortho (the direction's own), grad, or none."""
     eps: float = 1e-8
-    steps: int = STEPS
+    steps: int = 3
+    """Of the iteration of Newton and Schulz: the second moment evens out what more of them would."""
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("ema", "literal"))
