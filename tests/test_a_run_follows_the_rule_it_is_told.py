@@ -80,7 +80,7 @@ def test_a_run_is_resumed_in_the_middle_of_a_window(train: Command, text: Path, 
     ("pair", "sentence"),
     [
         ("optim.core=adm", "there is no optimizer 'adm'; did you mean 'adamw'?"),
-        ("optim.levels.slow=best", "optim.levels.slow: there is no optimizer 'best'; there are adamw, muon"),
+        ("optim.levels.slow=best", "optim.levels.slow: there is no optimizer 'best'; there are auto, adamw, muon"),
         ("optim.levels.slow=dgd", "what layers saw is erased in all of the core"),
         ("optim.m3.windows=3", "There is no setting 'optim.m3.windows'; did you mean 'optim.m3.window'?"),
         ("optim.m3.mode=other", "mode is 'other'; it is one of ema, literal"),

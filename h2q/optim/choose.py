@@ -3,7 +3,7 @@
 NAMES = ("adamw", "muon", ...)         rule("m3", {"m3": settings.M3(...), ...}) -> h2q.optim.m3.Rule
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from importlib import import_module
@@ -26,7 +26,11 @@ MODULES = {
     "steered": "steering",
 }
 """Optimizer -> the module that has its rule; "" is what every parameter without another has."""
-NAMES = tuple(MODULES)
+AUTO = "auto"
+"""M3 where a tensor's matrices are small, AdamW where they are not: what was ahead in time (docs/results.md)."""
+SMALL = 64
+"""Rows or columns a small matrix has at most: orthogonalising costs that many times what holds the numbers."""
+NAMES = (AUTO, *MODULES)
 
 
 def check(name: str, key: str) -> None:
@@ -35,6 +39,13 @@ def check(name: str, key: str) -> None:
         close = get_close_matches(name, NAMES, n=1)
         offer = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(NAMES)}."
         raise OptimizerError(f"{key}: there is no optimizer {name!r}{offer}")
+
+
+def suited(name: str, shape: Sequence[int]) -> str:
+    """The optimizer a name means for a tensor of this shape (..., m, n)."""
+    if name != AUTO:
+        return name
+    return "m3" if min(shape[-2:]) <= SMALL else "adamw"
 
 
 def made(name: str, given: Mapping[str, Any]) -> "Rule | None":

@@ -37,17 +37,16 @@ class Entrant(NamedTuple):
     rates: tuple[float, ...]
 
 
-ADAM_LIKE = (1.25e-3, 2.5e-3, 5e-3)
-PLAIN = (0.03, 0.1, 0.3, 1.0)
+ADAM_LIKE, PLAIN, STEERED = (1.25e-3, 2.5e-3, 5e-3), (0.03, 0.1, 0.3), (0.1, 0.3, 1.0)
 ENTRANTS = (
     Entrant("adamw", (("optim.core", "adamw"),), ADAM_LIKE),
     Entrant("muon", (("optim.core", "muon"),), ADAM_LIKE),
     Entrant("m3", (("optim.core", "m3"),), ADAM_LIKE),
+    Entrant("dgd", (("optim.core", "dgd"), ("optim.dgd.coef", 1e-3)), PLAIN),
     Entrant("gm", (("optim.core", "gm"),), PLAIN),
     Entrant("delta", (("optim.core", "delta"),), PLAIN),
-    Entrant("dgd", (("optim.core", "dgd"), ("optim.dgd.coef", 1e-3)), PLAIN),
-    Entrant("steered", (("optim.core", "steered"), ("optim.steered.mode", "adam")), PLAIN),
-    Entrant("shampoo", (("optim.core", "steered"), ("optim.steered.mode", "outer")), PLAIN),
+    Entrant("steered", (("optim.core", "steered"), ("optim.steered.mode", "adam")), STEERED),
+    Entrant("shampoo", (("optim.core", "steered"), ("optim.steered.mode", "outer")), STEERED),
 )
 
 

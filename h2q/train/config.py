@@ -226,7 +226,8 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
     origins = values.get("origins", {})
     require(isinstance(origins, Mapping), "The origins of a run's settings are a table, and there is something else.")
     model = replace(ModelConfig(), flat(values["model"]))
-    train = replace(TrainConfig(), flat(values["train"]))
+    before = {"optim.core": "adamw"}  # what runs had before they could say so
+    train = replace(TrainConfig(), before | flat(values["train"]))
     return RunConfig(str(values["preset"]), model, train, {str(key): str(told) for key, told in origins.items()})
 
 

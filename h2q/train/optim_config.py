@@ -50,7 +50,7 @@ class Steered(settings.Steering):
         )
 
 
-DIVIDING = ("adamw", "m3", "steered")
+DIVIDING = ("auto", "adamw", "m3", "steered")
 """Rules with a second moment of their own."""
 
 
@@ -88,8 +88,9 @@ class OptimConfig:
     A rate is that of a width-128 model; the schedule scales it.
     """
 
-    core: str = "adamw"
-    """Rule of the linear maps: adamw, muon, m3, dgd, ggd, gm, delta, deep or steered. All else keeps to AdamW."""
+    core: str = "auto"
+    """Rule of the linear maps: auto (m3 where matrices are small enough for it to pay, else adamw), adamw, muon, m3,
+    dgd, ggd, gm, delta, deep or steered. All that is no linear map keeps to AdamW."""
     levels: LevelRules = field(default_factory=LevelRules)
 
     matrix: float = 2.5e-3

@@ -10,7 +10,6 @@ from h2q.layers import owned
 from h2q.optim import adamw, choose
 from h2q.optim.consolidation import Renewal
 from h2q.optim.level import Entry, Rules
-from h2q.optim.rule import Rule
 from h2q.train.optim_config import OptimConfig
 
 GROUPS = {"mixer": "mixer", "gate": "mixer", "lift": "mixer", "alone": "alone"}
@@ -27,13 +26,15 @@ def base_rates(optim: OptimConfig) -> dict[str, tuple[float, str]]:
 def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: ContinuumConfig | None = None) -> list[Entry]:
     """Every parameter with its rate and level; each has exactly one. Levels learn as fast as the continuum says."""
     levels = continuum.shares_of_rate if continuum else {}
-    rates, named = base_rates(optim), chosen(optim, sorted(levels))
+    rates, named = base_rates(optim), asked(optim, sorted(levels))
     found = []
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind in ("matrix", "row") else 1.0
         base, group = rates[role.kind]
         rate = base * width_scale * levels.get(period, 1.0) * optim.sides.share(role.side, role.level)
-        rule = named.get(period, named[0]) if role.kind == "matrix" else None
+        rule = None
+        if role.kind == "matrix":
+            rule = choose.made(choose.suited(named.get(period, named[0]), tensor.shape), vars(optim))
         # What no level of the continuum holds steps at every micro-batch.
         at = max(period, 1)
         found.append(Entry(name, tensor, rate, at, role.kind == "ngram", group, period > 0, rule, role.side))
@@ -41,14 +42,13 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: Contin
     return [entry for entry in found if entry.weight.requires_grad]
 
 
-def chosen(optim: OptimConfig, periods: Sequence[int]) -> dict[int, Rule | None]:
-    """The rule of the linear maps of each level, by period, and that of all others under 0; None for AdamW."""
-    asked = {0: optim.core}
+def asked(optim: OptimConfig, periods: Sequence[int]) -> dict[int, str]:
+    """The optimizer of the linear maps of each level, by period, and that of all others under 0."""
+    found = {0: optim.core}
     for period in periods:
         place = "fast" if period == periods[0] else "slow" if period == periods[-1] else "middle"
-        asked[period] = getattr(optim.levels, place) or optim.core
-    rules = {name: choose.made(name, vars(optim)) for name in set(asked.values())}
-    return {period: rules[name] for period, name in asked.items()}
+        found[period] = getattr(optim.levels, place) or optim.core
+    return found
 
 
 def rules(optim: OptimConfig, continuum: ContinuumConfig | None = None) -> Rules:
