@@ -1,10 +1,12 @@
 """What the tests about learning share: a tiny run, and text laid out in lanes without touching a disk."""
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 
 from h2q.train.config import RunConfig, Setting, resolve
 from h2q.train.trainer import Trainer
@@ -40,6 +42,25 @@ def trainer(**settings: Any) -> Trainer:
     """A trainer of that run."""
     config = tiny_run(**settings)
     return Trainer(config, config.train.lanes)
+
+
+def resumed(one: Trainer) -> Trainer:
+    """A trainer of the same run with what `one` would save, through JSON where that would be."""
+    files, documents = one.state_dict()
+    copied = {name: {key: tensor.clone() for key, tensor in group.items()} for name, group in files.items()}
+    other = Trainer(one.config, one.lanes)
+    other.load_state_dict(copied, json.loads(json.dumps(documents)))
+    return other
+
+
+def unlike(one: Trainer, other: Trainer) -> list[str]:
+    """What differs of two trainers in anything that a save keeps."""
+    (files, documents), (others, told) = one.state_dict(), other.state_dict()
+    found = []
+    for name, group in files.items():
+        assert group.keys() == others[name].keys()
+        found += [f"{name}: {key}" for key, x in group.items() if not torch.equal(x, others[name][key])]
+    return found + [name for name in documents if documents[name] != told[name]]
 
 
 def prose(length: int = 4096, seed: int = 0) -> bytes:

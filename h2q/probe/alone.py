@@ -42,7 +42,7 @@ class Alone:
             before = recall.anew(before, torch.from_numpy(batch.fresh_B))
         found, after = follow(self.tables, before, bytes_BT, lengths)
         scored = recall.score(self.mixer, self.tables, found)
-        self.progress.steps += 1
+        self.progress.advance(int(lengths.sum()))
         self.learn(scored.bits_BT, torch.arange(bytes_BT.shape[1]) < lengths[:, None])
         recall.conclude(self.tables, found, scored)
         self.contexts = scatter(self.contexts, rows, after)
@@ -53,4 +53,4 @@ class Alone:
         """The only code length there is, taken down one step."""
         loss = objective(Judged(bits_BT, bits_BT, None, None), real_BT, int(real_BT.sum()), 0.0, None)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.levels.step(scales(self.optim, self.progress.steps))
+        self.levels.step(scales(self.optim, self.progress.steps, self.progress.learned))

@@ -50,6 +50,7 @@ class Steered(settings.Steering):
         )
 
 
+SCHEDULES = ("steps", "inverse", "cosine", "constant")
 DIVIDING = ("auto", "adamw", "m3", "steered")
 """Rules with a second moment of their own."""
 
@@ -110,7 +111,8 @@ class OptimConfig:
     mixer: float = 1e-3
     """Weights that mix recall with the core."""
     mixer_decay_start: int = 90
-    """t0 of the mixer's own decay: it is a convex problem and settles sooner."""
+    """t0 of the mixer's own decay: it is a convex problem and settles sooner. Schedules that count bytes take
+    mixer_decay_start / decay_start of decay_bytes for it."""
     gate: float = 5e-4
     """How the network's hidden state scales what recall's contexts say."""
     lift: float = 2.5e-5
@@ -123,10 +125,17 @@ class OptimConfig:
     weight_decay: float = 0.0
     clip: float = 1.0
     """Gradient norm a level may have at its step."""
+    schedule: str = "steps"
+    """How rates fall: steps, sqrt(t0 / t) by steps, which grow along the stream; or by the bytes learned, of all lanes:
+    inverse (sqrt(decay_bytes / bytes)), cosine (down to the floor at decay_bytes, and there it stays) or constant."""
     warmup: int = 10
-    """Steps from nothing to the full rate."""
+    """Steps from nothing to the full rate, where steps are counted."""
     decay_start: int = 300
-    """t0 of the rate's sqrt(t0 / t) decay."""
+    """t0 of the rate's sqrt(t0 / t) decay, where steps are counted."""
+    warmup_bytes: int = 1280
+    """Bytes from nothing to the full rate, where bytes are counted; the mixer has no warm-up."""
+    decay_bytes: int = 38_400
+    """Where bytes are counted: where inverse begins to fall, or where cosine is at the floor."""
     floor: float = 0.1
     """The rate never falls below this share."""
     level_scale_max: float = 1.0
@@ -148,11 +157,25 @@ class OptimConfig:
                 require(0 <= value < math.inf, f"optim.{key} is {value}; it is a finite number, 0 or more.")
         require(self.clip > 0, "optim.clip must be positive.")
         check(self.core, "optim.core")
-        require(self.warmup >= 1 and self.decay_start >= 1, "optim.warmup and optim.decay_start are 1 or more.")
+        self._check_schedule()
         require(
             self.ggd.objective == "dot",
             f"optim.ggd.objective={self.ggd.objective} needs every input of every layer, which a run does not keep: "
             "set dot, or optim.core=dgd for l2.",
+        )
+
+    def _check_schedule(self) -> None:
+        """Raises ConfigError."""
+        known = f"{', '.join(SCHEDULES[:-1])} or {SCHEDULES[-1]}"
+        require(self.schedule in SCHEDULES, f"optim.schedule is {self.schedule!r}; set {known}.")
+        require(
+            min(self.warmup, self.decay_start, self.mixer_decay_start) >= 1,
+            "optim.warmup, optim.decay_start and optim.mixer_decay_start are 1 or more.",
+        )
+        require(self.warmup_bytes >= 1, "optim.warmup_bytes is 1 or more.")
+        require(
+            self.schedule in ("steps", "constant") or self.decay_bytes > self.warmup_bytes,
+            f"optim.decay_bytes={self.decay_bytes} must be more than optim.warmup_bytes={self.warmup_bytes}.",
         )
 
     @property

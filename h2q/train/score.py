@@ -37,8 +37,15 @@ class Progress:
     """Learning rates as a multiple of their schedule."""
     ease: float = 1.0
     """The same once more, as the guard says after a rollback."""
+    learned: int = 0
+    """Bytes of all lanes, also of later epochs and of the conversation: what schedules in bytes count."""
     met: dict[str, int] = field(default_factory=dict)
     """Contexts of recall met for the first time, by name; one that was pushed out counts again when it returns."""
+
+    def advance(self, size: int) -> None:
+        """One more micro-batch, and the bytes of it that may be learned."""
+        self.steps += 1
+        self.learned += size
 
     def add(self, score: Score) -> None:
         """Count a micro-batch's bytes and bits."""

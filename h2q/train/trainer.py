@@ -85,7 +85,7 @@ class Trainer:
             self.contribution.measure(reading)
         studies = self.study(reading)
         judged, new = joined(studies)
-        self.progress.steps += 1
+        self.progress.advance(int(reading.real_BT.sum()))
         jobs = [partial(self.learn, studies), partial(self.write, studies)]
         learned, _ = together(jobs) if self.config.train.threads > 1 else [job() for job in jobs]
         if not learned:
@@ -188,7 +188,7 @@ class Trainer:
 
     def scale(self) -> dict[str, float]:
         """The share of the full rate at this step: the schedule's, times what the run was told on the way."""
-        shares = scales(self.config.train.optim, self.progress.steps)
+        shares = scales(self.config.train.optim, self.progress.steps, self.progress.learned)
         return {group: share * self.progress.rate * self.progress.ease for group, share in shares.items()}
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
