@@ -58,7 +58,7 @@ def parser() -> Parser:
     found.add_argument("--resume", action="store_true", help="go on with a run: the named one, or the newest")
     found.add_argument("--resplit", action="store_true", help="resume with other --lanes: cut what is left into them")
     limit = found.add_mutually_exclusive_group()
-    limit.add_argument("--steps", type=size, metavar="N", help="optimizer steps of the run in total")
+    limit.add_argument("--steps", type=size, metavar="N", help="steps, one a micro-batch, of the run in total")
     limit.add_argument("--bytes", type=size, metavar="N", help="stop after the step that reaches N")
     limit.add_argument("--minutes", type=positive, metavar="M", help="of this invocation")
     limit.add_argument("--epochs", type=size, metavar="N", help="readings of the stored sources")

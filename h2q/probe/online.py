@@ -74,6 +74,7 @@ class Guard:
         self.excess = (1 - RECENT) * self.excess + RECENT * excess
         if self.excess > self.limit or excess != excess:  # not a number: what was learned is broken
             self.trainer.levels.load(self.kept.optimizer, self.kept.counters)
+            self.trainer.accumulation.clear()
             self.excess, self.rollbacks = 0.0, self.rollbacks + 1
             return
         self.put(now)
@@ -103,5 +104,6 @@ def begin(trainer: Trainer, how: Online) -> Guard | None:
     for name in how.parts:
         require(name in known, f"there is no part {name!r} that learns{nearest(name, known)}")
     trainer.levels.confine(how.parts, how.rate)
+    trainer.accumulation.clear()  # what waited was another text's
     trainer.weights = [weight for weight in trainer.weights if trainer.levels.holds(weight)]
     return None if how.rollback is None else Guard(trainer, how.rollback)

@@ -102,7 +102,10 @@ class TrainConfig:
     lanes: int = 4
     """Parallel reading streams; a preset may ask for more (SHAPES)."""
     chunk: int = 512
-    """Bytes a lane yields per micro-batch, one optimizer step each, once it has grown."""
+    """Bytes a lane yields per micro-batch, once it has grown."""
+    accumulate: int = 1
+    """Micro-batches learned in one optimizer step, from the mean of their gradients (h2q.train.accumulation); each is
+    scored before. All that is counted in steps of the run counts micro-batches; optim.warmup and decay_start do not."""
     chunk_first: int = 32
     """The same at the start of the stream."""
     chunk_doubles: int = 125_000
@@ -138,6 +141,7 @@ class TrainConfig:
         require(1 <= self.chunk <= 65536, f"chunk is {self.chunk}; set 1 to 65536.")
         require(self.chunk_first >= 1, f"chunk_first is {self.chunk_first}; set 1 or more.")
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
+        require(1 <= self.accumulate <= 65536, f"accumulate is {self.accumulate}; set 1 to 65536.")
         require(self.documents in DOCUMENTS, f"documents is {self.documents!r}; set {' or '.join(DOCUMENTS)}.")
         require(self.threads >= 0, "threads must be 0 or more.")
         require(self.contribution_steps >= 0, "contribution_steps must be 0 or more.")

@@ -22,7 +22,7 @@ class Limits:
     """How long to train; at most one is given. None everywhere: until the sources end."""
 
     steps: int | None = None
-    """Optimizer steps of the run in total."""
+    """Micro-batches of the run in total."""
     bytes: int | None = None
     """Stop after the step that reaches this many bytes of the run."""
     minutes: float | None = None

@@ -1,4 +1,4 @@
-"""The trainer: score a micro-batch, learn from it, carry the state on. Exactly one optimizer step each.
+"""The trainer: score a micro-batch, learn from it, carry the state on. One optimizer step each, or one of several.
 
     batch --> score with weights and counts that have not seen it --> one backward --> levels step on their clocks
           '-> recall follows, looks up and counts               '-> maps and successors '-> state carried on
@@ -23,8 +23,10 @@ from h2q.recall_mixer import RecallMixer
 from h2q.recall_tables import RecallTables, rings
 from h2q.state import detach, flatten, gather, unflatten
 from h2q.threads import beside, here, together
+from h2q.train.accumulation import Accumulation
 from h2q.train.config import RunConfig
 from h2q.train.contribution import Contribution
+from h2q.train.counting import scored
 from h2q.train.objective import Judged, core_bits, objective
 from h2q.train.rates import entries, rules
 from h2q.train.reading import (
@@ -65,6 +67,7 @@ class Trainer:
             self.mixer = RecallMixer(config.model.recall, config.model.width).to(self.device)
             parameters += entries(self.mixer, optim, "mixer.")
         self.levels = Levels(parameters, rules(optim, config.model.continuum))
+        self.accumulation = Accumulation(config.train.accumulate, parameters)
         self.weights = [entry.weight for entry in parameters]
         self.contribution = Contribution(self.model, self.levels)
         self.replay = Replay(config.train.replay, lanes, config.train.seed)
@@ -157,7 +160,7 @@ class Trainer:
         return weight * axiom
 
     def learn(self, studies: Sequence[Study]) -> bool:
-        """One step of the levels that are due; False, and nothing moved, if anything is not finite."""
+        """One step of the levels that are due; False, and nothing moved or kept, if anything is not finite."""
         in_bytes = self.config.model.continuum.clock == "bytes"
         amount = studies[0].part.bytes_BT.shape[1] if in_bytes else 1
         if not studies[0].gradient:
@@ -169,7 +172,8 @@ class Trainer:
         if not (all(bool(torch.isfinite(study.loss)) for study in studies) and self.levels.finite()):
             self.levels.clear()
             return False
-        self.levels.step(self.scale(), amount)
+        if due := self.accumulation.take(studies, amount):
+            self.levels.step(self.scale(), due)
         return True
 
     def write(self, studies: Sequence[Study]) -> bool:
@@ -188,7 +192,8 @@ class Trainer:
 
     def scale(self) -> dict[str, float]:
         """The share of the full rate at this step: the schedule's, times what the run was told on the way."""
-        shares = scales(self.config.train.optim, self.progress.steps, self.progress.learned)
+        steps = -(-self.progress.steps // self.config.train.accumulate)
+        shares = scales(self.config.train.optim, steps, self.progress.learned)
         return {group: share * self.progress.rate * self.progress.ease for group, share in shares.items()}
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
@@ -214,24 +219,7 @@ class Trainer:
 
     def count(self, batch: Batch, reading: Reading, judged: Judged, skipped: bool) -> Score:
         """Sums over first-read bytes that are not the chat's, added to the run's."""
-        counted = reading.real_BT
-        if batch.epoch > 1:
-            counted = torch.zeros_like(counted)
-        elif "chat" in batch.kinds:
-            counted = counted & torch.tensor([kind != "chat" for kind in batch.kinds], device=self.device)[:, None]
-
-        def total(bits: Tensor, which: Tensor = counted) -> float:
-            return float(torch.where(which, bits.detach(), 0.0).double().sum())
-
-        recall_bits = None if judged.recall is None else total(judged.recall)
-        size, core_bits = int(counted.sum()), total(judged.core)
-        surprise = judged.mixed.detach().float().cpu().numpy()
-        learned, core, known = size, core_bits, recall_bits
-        if counted is not reading.real_BT:
-            learned, core = int(reading.real_BT.sum()), total(judged.core, reading.real_BT)
-            known = None if judged.recall is None else total(judged.recall, reading.real_BT)
-        means = core / max(1, learned), None if known is None else known / max(1, learned)
-        score = Score(size, total(judged.mixed), core_bits, recall_bits, *means, surprise, skipped)
+        score = scored(batch, reading, judged, skipped)
         self.progress.add(score)
         return score
 
@@ -245,17 +233,18 @@ class Trainer:
 
     def state_dict(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """The complete list of what resumes: files of tensors, and counters."""
+        parts = {part: getattr(self, part) for part in ("levels", "accumulation", "contribution", "replay")}
         files = {
             "model": dict(self.model.state_dict()),
-            "optimizer": self.levels.tensors() | self.contribution.tensors() | self.replay.tensors(),
+            "optimizer": {k: v for part in parts.values() for k, v in part.tensors().items()},
             "state": flatten(whole(self.state, self.chat)),
         }
         if self.tables and self.mixer:
             files["model"] |= {f"mixer.{name}": tensor for name, tensor in self.mixer.state_dict().items()}
             files["recall"] = self.tables.tensors()
-        counters = {part: getattr(self, part).document() for part in ("contribution", "replay")}
-        counters["levels"] = self.levels.counters()
-        return files, {"lanes": self.lanes, "progress": asdict(self.progress), **counters}
+        counters = {name: part.document() for name, part in parts.items() if part is not self.levels}
+        counters |= {"levels": self.levels.counters(), "progress": asdict(self.progress)}
+        return files, {"lanes": self.lanes, **counters}
 
     def load_state_dict(self, files: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises KeyError, ValueError or RuntimeError if it does not fit."""
@@ -278,6 +267,7 @@ class Trainer:
             )
             self.tables.load(files["recall"], other)
         self.levels.load(files["optimizer"], documents["levels"])
+        self.accumulation.load(files["optimizer"], documents.get("accumulation"))
         self.contribution.load(files["optimizer"], documents["contribution"])
         saved = dict(files["state"])
         self.state, self.chat = self.blank(self.lanes), None
