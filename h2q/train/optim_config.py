@@ -117,6 +117,8 @@ class OptimConfig:
     """How the network's hidden state scales what recall's contexts say."""
     lift: float = 2.5e-5
     """What the hidden state adds to the weight of each input of the mixer."""
+    depth: float = 1.0
+    """Rates of a block as a multiple of those of the block before it, up to 2; what is in no block keeps its own."""
     beta1: float = 0.5
     """Short: with small micro-batches what was learned a few steps ago is old."""
     beta2_max: float = 0.9995
@@ -155,6 +157,7 @@ class OptimConfig:
         for key, value in flat(to_dict(self)).items():
             if isinstance(value, float):
                 require(0 <= value < math.inf, f"optim.{key} is {value}; it is a finite number, 0 or more.")
+        require(0 < self.depth <= 2, f"optim.depth is {self.depth:g}; set a number above 0, up to 2.")
         require(self.clip > 0, "optim.clip must be positive.")
         check(self.core, "optim.core")
         self._check_schedule()

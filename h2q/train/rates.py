@@ -1,4 +1,7 @@
-"""Which rate, level and group every parameter has: its role decides (h2q.layers), the settings say how much."""
+"""Which rate, level and group every parameter has: its role decides (h2q.layers), the settings say how much.
+
+Later blocks may learn faster or more slowly than the first: by `optim.depth` to the power of the blocks before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +34,8 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: Contin
     for name, tensor, role, period in owned(model, prefix):
         width_scale = 128 / role.fan_in if role.kind in ("matrix", "row") else 1.0
         base, group = rates[role.kind]
-        rate = base * width_scale * levels.get(period, 1.0) * optim.sides.share(role.side, role.level)
+        place = optim.depth ** block_of(name) * optim.sides.share(role.side, role.level)
+        rate = base * width_scale * levels.get(period, 1.0) * place
         rule = None
         if role.kind == "matrix":
             rule = choose.made(choose.suited(named.get(period, named[0]), tensor.shape), vars(optim))
@@ -40,6 +44,12 @@ def entries(model: nn.Module, optim: OptimConfig, prefix: str, continuum: Contin
         found.append(Entry(name, tensor, rate, at, role.kind == "ngram", group, period > 0, rule, role.side))
     assert len(found) == len(list(model.parameters())), "a parameter has no role"
     return [entry for entry in found if entry.weight.requires_grad]
+
+
+def block_of(name: str) -> int:
+    """Which block holds a parameter, the first being 0; 0 also for what is in none."""
+    _, _, behind = name.partition("blocks.")
+    return int(behind.partition(".")[0]) if behind else 0
 
 
 def asked(optim: OptimConfig, periods: Sequence[int]) -> dict[int, str]:
