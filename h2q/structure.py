@@ -9,10 +9,13 @@
 Forms: `bank` forms W in one small GEMM, then is an ordinary linear layer; `factors` never forms W (two batched
 contractions, its honest slow twin); `einsum` contracts all three indices at once, as the prototype did; `dense` is an
 unstructured W. All but `dense` are the same function of the same parameters.
+
+Where a run asks for it, the products of the maps, and theirs alone, are taken in bfloat16 (autocast around each). What
+a map is made of, what it gives and all between two maps is float32: states, decays, solves, norms, softmax, head, loss.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +39,8 @@ class StructureBank(nn.Module):
         self.config = config
         self.erase = 0.0
         """What learning by delta gradient descent erases of W x, for each byte; it changes gradients alone."""
+        self.rounding: torch.dtype | None = None
+        """What the factors of the maps' products are rounded to; None leaves them as they are. No part of a save."""
         if config.form == "dense":
             return
         m = config.block // 4
@@ -61,11 +66,18 @@ class StructureBank(nn.Module):
     def transform(self, x: Tensor, own: Tensor) -> Tensor:
         """W x by what a map owns, in the configured form: its factors B, or W itself where it is dense."""
         if self.config.form == "dense":
-            return F.linear(x, self.erasing(own, x))
+            return self.product(F.linear, x, self.erasing(own, x))
         if self.config.form == "bank":
-            return F.linear(x, self.erasing(self.form(own), x))
+            return self.product(F.linear, x, self.erasing(self.form(own), x))
         apply = contract if self.config.form == "factors" else contract_einsum
-        return apply(x, self.blocks(), own)
+        return self.product(apply, x, self.blocks(), own)
+
+    def product(self, multiply: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
+        """What multiply gives of x and what a map is made of, its factors rounded where that is asked; typed as x."""
+        if self.rounding is None:
+            return multiply(x, *factors)
+        with torch.autocast(x.device.type, self.rounding):
+            return multiply(x, *factors).to(x.dtype)
 
     def erasing(self, W: Tensor, x: Tensor) -> Tensor:
         """W, whose gradient from here also erases what it says of x (..., inputs): hope.md 4.3."""
@@ -204,7 +216,8 @@ class HamiltonLinear(nn.Module):
         """The same in groups of so many parts, each contiguous where W is formed: for those that part ways next."""
         sizes = [count * self.outputs for count in counts]
         if self.form in ("bank", "dense"):
-            return [F.linear(x, W) for W in torch.split(self.shared[0].erasing(self.weight(), x), sizes)]
+            bank = self.shared[0]
+            return [bank.product(F.linear, x, W) for W in torch.split(bank.erasing(self.weight(), x), sizes)]
         return list(torch.split(self(x), sizes, -1))
 
 

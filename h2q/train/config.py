@@ -89,6 +89,7 @@ PARTS = 2
 BYTES_A_THREAD = 1024
 """The same for threads that share single operations."""
 DOCUMENTS = ("joined", "apart")
+PRECISIONS = ("float32", "bfloat16")
 SHAPES = {"tiny": (24, 128), "large": (64, 128), "microstream": (24, 128)}
 """Lanes and bytes of each, from the first micro-batch on, of the presets that are not for learning the most from each
 byte on two cores: smaller micro-batches take more steps over the same bytes and remember more recently, larger ones
@@ -113,6 +114,9 @@ class TrainConfig:
     documents: str = "joined"
     """Whether a lane reads on from one file or archive member into the next (joined), or begins each with nothing in
     its state and in its fast weights (apart)."""
+    precision: str = "float32"
+    """What the products of the linear maps are taken in: float32, or bfloat16, which rounds their factors to three
+    digits. Weights, states and all else stay float32; who only reads a run (chat, generate, viewers) does so in it."""
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 takes what pays on this machine for a step of this size and stores it in the run."""
@@ -143,6 +147,8 @@ class TrainConfig:
         require(self.chunk_doubles >= 1, f"chunk_doubles is {self.chunk_doubles}; set 1 or more.")
         require(1 <= self.accumulate <= 65536, f"accumulate is {self.accumulate}; set 1 to 65536.")
         require(self.documents in DOCUMENTS, f"documents is {self.documents!r}; set {' or '.join(DOCUMENTS)}.")
+        require(self.precision != "float16", "precision=float16 needs loss scaling, which a run has not: set bfloat16.")
+        require(self.precision in PRECISIONS, f"precision is {self.precision!r}; set {' or '.join(PRECISIONS)}.")
         require(self.threads >= 0, "threads must be 0 or more.")
         require(self.contribution_steps >= 0, "contribution_steps must be 0 or more.")
         require(self.inside_steps >= 0, "inside_steps must be 0 or more.")

@@ -59,6 +59,7 @@ class Trainer:
         # parts
         torch.manual_seed(config.train.seed)
         self.model = H2Q(config.model).to(self.device)
+        self.model.bank.rounding = torch.bfloat16 if config.train.precision == "bfloat16" else None
         parameters = entries(self.model, optim, "model.", config.model.continuum)
         self.tables: RecallTables | None = None
         self.mixer: RecallMixer | None = None
