@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from checkpoints.store import load, save
+from h2q.probe.alone import Alone
 from h2q.settings import ConfigError
 from h2q.train.config import TrainConfig
 from h2q.train.reading import Study
 from h2q.train.trainer import Trainer
 from stream.lanes import Batch, Place
-from tests.lessons import batches, prose, resumed, trainer, unlike
+from tests.lessons import batches, prose, resumed, tiny_run, trainer, unlike
 
 FORGETFUL: dict[str, Any] = {"recall": "off", "successors": "off", "threads": 1}
 """Without what one micro-batch writes for the next, micro-batches of fresh lanes are lanes of one."""
@@ -155,6 +156,15 @@ def test_a_save_from_before_there_was_accumulation_still_resumes() -> None:
     other = trainer(accumulate=2)
     other.load_state_dict(files, documents)
     assert other.accumulation.window.count == 0
+
+
+def test_recall_alone_accumulates_as_recall_beside_a_network_does() -> None:
+    one, alone = trainer(accumulate=3), Alone(tiny_run(accumulate=3), 4)
+    for batch in batches(prose(1600)):
+        one.step(batch)
+        alone.step(batch)
+    assert alone.levels.steps == one.levels.steps == 8
+    assert alone.progress.bits == pytest.approx(one.progress.bits_recall, rel=1e-6)
 
 
 def test_a_number_of_micro_batches_that_is_none_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from h2q.probe.alone import Alone
 from h2q.settings import ConfigError
+from h2q.train.config import TrainConfig
 from h2q.train.optim_config import OptimConfig
 from h2q.train.schedule import scales
 from tests.lessons import batches, prose, resumed, tiny_run, trainer, unlike
@@ -19,7 +20,7 @@ SHORT: dict[str, Any] = {"optim.warmup_bytes": 200, "optim.decay_bytes": 800}
 def core(schedule: str, learned: int, step: int = 1) -> float:
     """The core's share after so many bytes: full after 1,000, a landmark at 5,000, a floor of a tenth."""
     optim = OptimConfig(schedule=schedule, warmup_bytes=1000, decay_bytes=5000, floor=0.1)
-    return scales(optim, step, learned)["core"]
+    return scales(TrainConfig(optim=optim), step, learned)["core"]
 
 
 @pytest.mark.parametrize("schedule", COUNTING)
@@ -52,8 +53,9 @@ def test_they_rise_once_and_never_again_and_no_step_is_counted(schedule: str) ->
 @pytest.mark.parametrize("schedule", COUNTING)
 def test_the_mixers_are_at_the_full_rate_at_once_and_settle_sooner(schedule: str) -> None:
     optim = OptimConfig(schedule=schedule, warmup_bytes=1000, decay_bytes=10_000, floor=0.1)
-    assert scales(optim, 1, 1)["mixer"] == pytest.approx(1.0)
-    middle, end = scales(optim, 1, 3000), scales(optim, 1, 12_000)
+    train = TrainConfig(optim=optim)
+    assert scales(train, 1, 1)["mixer"] == pytest.approx(1.0)
+    middle, end = scales(train, 1, 3000), scales(train, 1, 12_000)
     assert middle["mixer"] == middle["alone"] == pytest.approx(0.1 if schedule == "cosine" else 1.0)
     assert end["mixer"] == pytest.approx({"inverse": 0.5, "cosine": 0.1, "constant": 1.0}[schedule])
 
@@ -75,9 +77,17 @@ def test_the_same_byte_has_the_same_share_whatever_the_lanes_and_the_chunk(sched
 
 
 def test_steps_are_still_what_is_counted_unless_bytes_are_asked_for() -> None:
-    shares = [scales(OptimConfig(), step, learned) for step, learned in ((5, 10**9), (300, 1), (1200, 7))]
+    shares = [scales(TrainConfig(), step, learned) for step, learned in ((5, 10**9), (300, 1), (1200, 7))]
     assert [share["core"] for share in shares] == pytest.approx([0.5, 1.0, 0.5])
     assert [share["mixer"] for share in shares[1:]] == pytest.approx([math.sqrt(0.3), math.sqrt(0.075)])
+
+
+def test_inverse_is_the_schedule_of_steps_until_these_grow() -> None:
+    inverse, plain = TrainConfig(optim=OptimConfig(schedule="inverse")), TrainConfig()
+    for step in (1, 7, 10, 90, 300, 976):  # micro-batches of four lanes of 32 bytes
+        one, steps = scales(inverse, step, 128 * step), scales(plain, step, 128 * step)
+        assert one["core"] == pytest.approx(steps["core"])
+        assert one["mixer"] == pytest.approx(steps["mixer"])
 
 
 def test_every_byte_that_is_learned_counts_also_of_a_later_epoch() -> None:
@@ -115,6 +125,14 @@ def test_recall_alone_follows_the_same_schedule() -> None:
     ("values", "said"),
     [
         ({"schedule": "linear"}, "optim.schedule is 'linear'; set steps, inverse, cosine or constant."),
+        (
+            {"schedule": "cosine"},
+            "optim.schedule=cosine needs optim.decay_bytes: after how many bytes of the run it is at the floor.",
+        ),
+        (
+            {"schedule": "inverse", "decay_bytes": -1},
+            "optim.decay_bytes=-1 must be more than optim.warmup_bytes=1280.",
+        ),
         ({"warmup_bytes": 0}, "optim.warmup_bytes is 1 or more."),
         ({"mixer_decay_start": 0}, "optim.warmup, optim.decay_start and optim.mixer_decay_start are 1 or more."),
         (

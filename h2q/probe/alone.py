@@ -15,6 +15,7 @@ from h2q.optim.levels import Levels
 from h2q.recall_follow import follow
 from h2q.recall_mixer import RecallMixer
 from h2q.state import gather, scatter
+from h2q.train.accumulation import Accumulation
 from h2q.train.config import RunConfig
 from h2q.train.objective import Judged, objective
 from h2q.train.rates import entries, rules
@@ -27,10 +28,12 @@ class Alone:
     """Scores and learns one micro-batch at a time, as Trainer does."""
 
     def __init__(self, config: RunConfig, lanes: int) -> None:
-        self.optim = config.train.optim
+        self.train = config.train
         self.tables = recall.allocate(config.model.recall, lanes)
         self.mixer = RecallMixer(config.model.recall)
-        self.levels = Levels(entries(self.mixer, self.optim, "mixer."), rules(self.optim))
+        parameters = entries(self.mixer, config.train.optim, "mixer.")
+        self.levels = Levels(parameters, rules(config.train.optim))
+        self.accumulation = Accumulation(config.train.accumulate, parameters)
         self.contexts = recall.zeros(lanes)
         self.progress = Progress()
 
@@ -50,7 +53,8 @@ class Alone:
         self.progress.bits += float(scored.bits_BT.detach().double().sum())
 
     def learn(self, bits_BT: Tensor, real_BT: Tensor) -> None:
-        """The only code length there is, taken down one step."""
+        """The only code length there is, taken down one step, or a part of one."""
         loss = objective(Judged(bits_BT, bits_BT, None, None), real_BT, int(real_BT.sum()), 0.0, None)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.levels.step(scales(self.optim, self.progress.steps, self.progress.learned))
+        if self.accumulation.take([real_BT], 1):
+            self.levels.step(scales(self.train, self.progress.steps, self.progress.learned))

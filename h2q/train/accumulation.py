@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from h2q.optim.levels import Entry
-from h2q.train.reading import Study
 
 
 @dataclass
@@ -39,12 +38,15 @@ class Accumulation:
         self.sums: dict[str, Tensor] = {}
         """Gradients times their bytes, added up, by parameter; sparse where the gradient is, its rows unique."""
 
-    def take(self, studies: Sequence[Study], amount: int) -> int:
+    def take(self, real: Sequence[Tensor], amount: int) -> int:
         """Add every .grad of a micro-batch and take it away; where that is the window's last, put the mean in its
-        place: how much of the clock they all took, or 0 while they wait."""
+        place: how much of the clock they all took, or 0 while they wait.
+
+        real: which bytes of each part of the micro-batch were learned, (B, T) bool.
+        """
         if self.every == 1:
             return amount
-        window, size = self.window, sum(int(study.part.real_BT.sum()) for study in studies)
+        window, size = self.window, sum(int(part_BT.sum()) for part_BT in real)
         window.count, window.bytes, window.amount = window.count + 1, window.bytes + size, window.amount + amount
         for entry in self.entries:
             if entry.weight.grad is not None:

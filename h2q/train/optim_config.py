@@ -51,6 +51,8 @@ class Steered(settings.Steering):
 
 
 SCHEDULES = ("steps", "inverse", "cosine", "constant")
+FALLING = 38_400
+"""Bytes of 300 micro-batches as they are at the start of a stream: by them `inverse` is `steps` until they grow."""
 DIVIDING = ("auto", "adamw", "m3", "steered")
 """Rules with a second moment of their own."""
 
@@ -136,8 +138,9 @@ class OptimConfig:
     """t0 of the rate's sqrt(t0 / t) decay, where steps are counted."""
     warmup_bytes: int = 1280
     """Bytes from nothing to the full rate, where bytes are counted; the mixer has no warm-up."""
-    decay_bytes: int = 38_400
-    """Where bytes are counted: where inverse begins to fall, or where cosine is at the floor."""
+    decay_bytes: int = 0
+    """Where bytes are counted: where inverse begins to fall (0: after 38,400, as by steps), or where cosine is at the
+    floor, which only you can know."""
     floor: float = 0.1
     """The rate never falls below this share."""
     level_scale_max: float = 1.0
@@ -177,9 +180,18 @@ class OptimConfig:
         )
         require(self.warmup_bytes >= 1, "optim.warmup_bytes is 1 or more.")
         require(
-            self.schedule in ("steps", "constant") or self.decay_bytes > self.warmup_bytes,
-            f"optim.decay_bytes={self.decay_bytes} must be more than optim.warmup_bytes={self.warmup_bytes}.",
+            self.schedule != "cosine" or self.decay_bytes != 0,
+            "optim.schedule=cosine needs optim.decay_bytes: after how many bytes of the run it is at the floor.",
         )
+        require(
+            self.schedule in ("steps", "constant") or self.falling > self.warmup_bytes,
+            f"optim.decay_bytes={self.falling} must be more than optim.warmup_bytes={self.warmup_bytes}.",
+        )
+
+    @property
+    def falling(self) -> int:
+        """Bytes after which the rate falls, or has fallen, by a schedule that counts them."""
+        return self.decay_bytes or FALLING
 
     @property
     def erase(self) -> float:

@@ -12,6 +12,7 @@ The two mixers settle sooner: without a warm-up, and with mixer_decay_start / de
 
 import math
 
+from h2q.train.config import TrainConfig
 from h2q.train.optim_config import OptimConfig
 
 
@@ -34,15 +35,16 @@ def in_bytes(optim: OptimConfig, learned: int, warmup: int, decay: float) -> flo
     return shape(learned, warmup, decay, optim.floor)
 
 
-def scales(optim: OptimConfig, step: int, learned: int) -> dict[str, float]:
-    """Each group's share at the step-th update, the last of whose bytes is the learned-th of the run: the core's, and
-    that of the two mixers, which settle sooner."""
+def scales(train: TrainConfig, micro_batches: int, learned: int) -> dict[str, float]:
+    """Each group's share after so many micro-batches and bytes of the run, those that are now learned included: the
+    core's, and that of the two mixers, which settle sooner."""
+    optim, step = train.optim, -(-micro_batches // train.accumulate)
     if optim.schedule == "steps":
         core = rate_scale(step, optim.warmup, optim.decay_start, optim.floor)
         mixing = rate_scale(step, 1, optim.mixer_decay_start, optim.floor)
     else:
         learned = max(1, learned)  # nothing has been learned yet where only a conversation's prompt was read
-        core = in_bytes(optim, learned, optim.warmup_bytes, optim.decay_bytes)
-        sooner = optim.decay_bytes * optim.mixer_decay_start / optim.decay_start
+        core = in_bytes(optim, learned, optim.warmup_bytes, optim.falling)
+        sooner = optim.falling * optim.mixer_decay_start / optim.decay_start
         mixing = in_bytes(optim, learned, 1, max(2.0, sooner))
     return {"core": core, "mixer": mixing, "alone": mixing}

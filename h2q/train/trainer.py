@@ -173,7 +173,7 @@ class Trainer:
         if not (all(bool(torch.isfinite(study.loss)) for study in studies) and self.levels.finite()):
             self.levels.clear()
             return False
-        if due := self.accumulation.take(studies, amount):
+        if due := self.accumulation.take([study.part.real_BT for study in studies], amount):
             self.levels.step(self.scale(), due)
         return True
 
@@ -193,8 +193,7 @@ class Trainer:
 
     def scale(self) -> dict[str, float]:
         """The share of the full rate at this step: the schedule's, times what the run was told on the way."""
-        steps = -(-self.progress.steps // self.config.train.accumulate)
-        shares = scales(self.config.train.optim, steps, self.progress.learned)
+        shares = scales(self.config.train, self.progress.steps, self.progress.learned)
         return {group: share * self.progress.rate * self.progress.ease for group, share in shares.items()}
 
     def fall_back(self, reading: Reading, judged: Judged, new: LaneState) -> tuple[Judged, LaneState]:
