@@ -116,7 +116,8 @@ class TrainConfig:
     its state and in its fast weights (apart)."""
     precision: str = "float32"
     """What the products of the linear maps are taken in: float32, or bfloat16, which rounds their factors to three
-    digits. Weights, states and all else stay float32; who only reads a run (chat, generate, viewers) does so in it."""
+    digits: faster where the processor has it (AMX on a CPU), half as fast where not. Weights, states and all else stay
+    float32; who talks with a run's weights or only watches it (chat, generate, viewers) does so in float32."""
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 takes what pays on this machine for a step of this size and stores it in the run."""
