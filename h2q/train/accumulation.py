@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from h2q.optim.levels import Entry
+from h2q.optim.level import Entry
 
 
 @dataclass
