@@ -19,7 +19,7 @@ VERBS = {
     "watch": "look at a run, live or over",
     "eval": "bits per byte of a run on a source",
     "compare": "cores, recall alone and compressors on the same bytes",
-    "probe": "what a core can do: parity, recall, copy",
+    "probe": "what a core can do: parity, recall, copy; optimizers raced",
     "export": "take the model away: Hugging Face folder or safetensors",
     "plot": "curves, clocks, memories and the architecture as SVG and PNG",
     "bench": "time this machine",
