@@ -77,8 +77,9 @@ def replace(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Co
         return with_fields(config, **values)  # type: ignore[type-var]
     except ConfigError:
         raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    except ValueError as error:  # of settings that know no section they are in
+        said = str(error)
+        raise ConfigError(prefix + said if said.partition(" ")[0] in hints else said) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:

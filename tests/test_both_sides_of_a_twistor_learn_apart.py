@@ -73,7 +73,7 @@ def test_every_parameter_is_on_one_side_and_a_burst_on_one_does_not_slow_the_oth
 
 def test_each_side_remembers_squares_as_long_as_it_is_told() -> None:
     def second_moments(sides: SideRates) -> dict[str, torch.Tensor]:
-        model, levels = learner(OptimConfig(sides=sides))
+        model, levels = learner(OptimConfig(core="adamw", sides=sides))
         for seed in range(6):
             give(model, seed)
             levels.step(FULL)

@@ -48,7 +48,8 @@ def test_many_factors_are_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("rule", "mu"), [("original", 0.95), ("match_rms_adamw", 0.8)])
 def test_muon_is_torchs_muon(rule: str, mu: float) -> None:
-    ours, theirs = randn(12, 20).float(), torch.nn.Parameter(randn(12, 20).float())
+    start = randn(12, 20).float()
+    ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
     oracle = torch.optim.Muon([theirs], lr=0.05, weight_decay=0.1, momentum=mu, adjust_lr_fn=rule)
     m = torch.zeros_like(ours)
     for step in range(6):
@@ -57,8 +58,8 @@ def test_muon_is_torchs_muon(rule: str, mu: float) -> None:
         oracle.step()  # type: ignore[no-untyped-call]  # torch leaves this one without types
         scale = "original" if rule == "original" else "rms"
         muon.update([ours], [gradient], [m], rates=[0.05], mu=mu, scale=scale, decay=0.1)
-    # torch works the iteration out in bfloat16
-    assert float((ours - theirs.detach()).abs().max()) < 0.02 * float(ours.abs().max())
+    moved, wanted = ours - start, theirs.detach() - start
+    assert float((moved - wanted).norm()) < 0.02 * float(wanted.norm())  # torch iterates in bfloat16
 
 
 def test_m3_first_window_is_the_fast_momentum_alone_and_the_slow_one_acts_from_the_next() -> None:
@@ -214,6 +215,16 @@ def test_deep_momentum_comes_to_foretell_gradients() -> None:
     assert sum(said[-20:]) < 0.5 * sum(said[1:21])
 
 
+def test_deep_momentum_is_told_the_gradient_and_its_fair_means() -> None:
+    how, a, b = deep_momentum.Rule(), randn(2, 3, seed=1), randn(2, 3, seed=2)
+    w, kept = [torch.zeros(2, 3, dtype=torch.float64)], [how.fresh(a)]
+    for step, gradient in ((1, a), (2, b)):
+        how.step(Due(w, [gradient], kept, step, [0.0]))
+    means = [(m * a + b) / (1 + m) for m in (0.9, 0.99)]  # (m (1 - m) a + (1 - m) b) / (1 - m^2)
+    wanted = torch.stack([x.flatten() / x.square().mean().sqrt() for x in (b, *means)], 1)
+    torch.testing.assert_close(kept[0]["before"], wanted)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(6, 9), (7,), (2, 5, 3)])
 def test_steering_keeps_the_norm(mode: str, shape: tuple[int, ...]) -> None:
@@ -233,6 +244,43 @@ def test_the_first_outer_step_is_shampoos() -> None:
     found = steering.bent(g, steering.own_of(how.fresh(g)), 1, how)
     u, _, v = torch.linalg.svd(g)
     torch.testing.assert_close(found, u @ v * torch.linalg.vector_norm(g) / 2.0, rtol=1e-5, atol=1e-6)
+
+
+def two_steps(how: steering.Rule) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two gradients, and what the second becomes."""
+    first, second = randn(3, 5, seed=1), 0.3 * randn(3, 5, seed=2)
+    own = steering.own_of(how.fresh(first))
+    steering.bent(first, own, 1, how)
+    return first, second, steering.bent(second, own, 2, how)
+
+
+def like(found: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Grafted."""
+    size: torch.Tensor = gradient.norm() / found.norm()
+    return found * size
+
+
+def test_the_second_step_of_every_steering_is_its_closed_form() -> None:
+    a, b, found = two_steps(steering.Rule(mode="adagrad", eps=1e-3))
+    torch.testing.assert_close(found, like(b / ((a**2 + b**2).sqrt() + 1e-3), b))
+    a, b, found = two_steps(steering.Rule(mode="adam", memory=0.9, eps=1e-3))
+    mean = (0.9 * 0.1 * a**2 + 0.1 * b**2) / (1 - 0.9**2)
+    torch.testing.assert_close(found, like(b / (mean.sqrt() + 1e-3), b))
+    a, b, found = two_steps(steering.Rule(mode="none", memory=0.9, extrapolate=0.5))
+    torch.testing.assert_close(found, b + 0.5 * (b - (0.9 * 0.1 * a + 0.1 * b) / (1 - 0.9**2)))
+
+
+def test_shampoos_means_fade_and_its_roots_wait_for_their_turn() -> None:
+    def power(matrix: torch.Tensor) -> torch.Tensor:
+        values, vectors = torch.linalg.eigh(matrix)
+        root: torch.Tensor = (vectors * values.maximum(1e-6 * values.max()) ** -0.25) @ vectors.mT
+        return root
+
+    for every in (2, 20):
+        a, b, found = two_steps(steering.Rule(mode="outer", memory=0.9, roots_every=every, floor=1e-6))
+        fade, now = (0.09, 0.1) if every == 2 else (0.1, 0.0)
+        left, right = (fade * x @ x.mT + now * y @ y.mT for x, y in ((a, b), (a.mT, b.mT)))
+        torch.testing.assert_close(found, like(power(left) @ b @ power(right), b))
 
 
 def test_a_rule_that_divides_is_not_steered() -> None:

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from h2q.commands import race
-from h2q.probe import optimizers
-from h2q.probe.optimizers import ENTRANTS, Cost, Entrant, Lap, best_at, entered, judged, reached
+from h2q.probe import optimizers, speed
+from h2q.probe.optimizers import ENTRANTS, Cost, Entrant, Lap, best_at, entered, judged, reached, steps_of
+from stream.pace import Pace
 from tests.lessons import tiny_run
 
 Command = Callable[..., int]
@@ -104,4 +104,31 @@ def test_a_damaged_line_is_run_again(tmp_path: Path) -> None:
     assert kept.find("one") == lap(2.0)
     assert kept.find("two") is None
     assert kept.find("three") is None
-    assert replace(tiny_run()) == tiny_run()
+    kept.path.write_text(kept.path.read_text() + '{"key": "torn')
+    kept.open()
+    kept.add("four", "adamw at 1", lap(3.0))
+    assert kept.find("four") == lap(3.0), "a line that was torn off costs no other"
+
+
+def test_where_laps_cannot_be_kept_none_is_run(
+    h2q: Command, course: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "runs").write_text("no folder")
+    assert h2q(*QUICK, *course) == 2
+    assert "Laps cannot be kept in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--steps", "--seeds", "--cores"])
+def test_what_a_race_does_not_know_is_refused(h2q: Command, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert h2q(*QUICK, option, 2 if option != "--cores" else "titans") == 2
+    assert f"leave out {option}" in capsys.readouterr().err
+
+
+def test_costs_are_those_of_steps_of_every_size() -> None:
+    assert steps_of(Pace(2, 8, 40), 2, 200) == {2: 10, 4: 15, 8: 3}
+
+
+@pytest.mark.slow
+def test_the_default_optimizer_takes_less_than_a_twelfth_of_a_full_step() -> None:
+    found = speed.race(speed.presets(2), 20, print)
+    assert 0 < found["small"]["optimizer"] < 0.08

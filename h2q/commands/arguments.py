@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
@@ -114,8 +115,31 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_args(self, args: Sequence[str], namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, once `--set a=1 b=2` is `--set a=1 --set b=2`."""
+        return super().parse_args(spread(args), namespace)
+
     def error(self, message: str) -> NoReturn:
         raise Refusal(f"{message[:1].upper()}{message[1:]}; see `python {self.prog} --help`.")
+
+
+def spread(words: Sequence[str]) -> list[str]:
+    """Arguments with a --set in front of each setting that follows another one; a file of such a name is a file."""
+    found, setting = list[str](), False
+    for before, word in pairwise(["", *words]):
+        follows = setting and is_setting(word)
+        found += ["--set"] * follows + [word]
+        setting = before == "--set" or word.startswith("--set=") or follows
+    return found
+
+
+def is_setting(word: str) -> bool:
+    """Whether this can be nothing but KEY=VALUE."""
+    key, equals, _ = word.partition("=")
+    with contextlib.suppress(ConfigError):
+        is_training(key)
+        return bool(equals) and not os.path.lexists(word)
+    return False
 
 
 def size(text: str) -> int:
@@ -150,7 +174,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk", type=int, metavar="T", help="bytes a lane yields per step, at most (small: 512)")
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. recall=off (repeatable)"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. recall=off (or several)"
     )
     parser.add_argument("--config", metavar="FILE", help="settings from a .toml file, or from a run's run.json")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from h2q.commands.arguments import (
     Parser,
+    Refusal,
     add_settings,
     command_line,
     gather_config,
@@ -62,7 +63,7 @@ def parser() -> Parser:
     found.add_argument("--quick", action="store_true", help="optimizers: a small model, few bytes, two rates each")
     found.add_argument("--only-these", metavar="A,B", help="optimizers: of all that race")
     add_settings(found)
-    found.add_argument("--threads", type=size, metavar="N", help="CPU threads (1)")
+    found.add_argument("--threads", type=size, metavar="N", help="CPU threads (1; optimizers: what pays)")
     found.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     return found
 
@@ -71,6 +72,9 @@ def main(arguments: Sequence[str]) -> int:
     """Teach, examine and print; the exit code."""
     args = parser().parse_args(arguments)
     if one_of(args.name, NAMES, "probe") == "optimizers":
+        for name, given in (("--cores", args.cores), ("--seeds", args.seeds), ("--steps", args.steps)):
+            if given != parser().get_default(name[2:]):
+                raise Refusal(f"probe optimizers races on one core and one seed, over all bytes: leave out {name}.")
         return race(args)
     need_torch()
     from h2q.probe.lessons import TASKS

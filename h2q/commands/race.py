@@ -47,6 +47,7 @@ def race(args: argparse.Namespace) -> int:
     warm(tell, [config.model])
     course = laid_out(source, args.holdout or (None if args.text else HELD))
     kept = Kept(runs_folder() / LAPS)
+    kept.open()
     laps = {entrant: {rate: lap(kept, config, entrant, rate, course) for rate in entrant.rates} for entrant in entrants}
     found = costs({entrant.name: best(config, entrant, laps[entrant]) for entrant in entrants}, course.total, tell)
     cheapest = min(cost.step for cost in found.values())
@@ -115,6 +116,16 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def open(self) -> None:
+        """Make sure that laps can be kept, before one is run. Raises Refusal."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab", opener=private) as file:
+                if self.path.read_bytes()[-1:] not in (b"", b"\n"):
+                    file.write(b"\n")  # what was torn off stays a line of its own
+        except OSError as error:
+            raise Refusal(f"Laps cannot be kept in {self.path}: {error.strerror}.") from None
+
     def find(self, key: str) -> "Lap | None":
         """The lap under this key."""
         from h2q.probe.optimizers import Lap
@@ -131,7 +142,6 @@ class Kept:
 
     def add(self, key: str, label: str, found: "Lap") -> None:
         """Keep a lap."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": key, "lap": label, **found._asdict()}) + "\n"
         with open(self.path, "a", encoding="utf-8", opener=private) as file:
             file.write(line)

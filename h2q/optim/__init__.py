@@ -1,4 +1,4 @@
-"""Optimizers as memories. `from h2q.optim import M3` loads what M3 needs, and nothing before it is asked for."""
+"""Optimizers as memories. `from h2q.optim import M3` loads them, and torch; nothing is loaded before that."""
 
 from importlib import import_module
 from typing import Any

@@ -56,18 +56,29 @@ class Rule(settings.Delta, rule.Rule):
 
 
 class Witness:
-    """Gathers X^T X / N of the linear layers of a model while it runs, by weight."""
+    """Gathers X^T X / N of the linear layers of a model while it runs, by weight.
+
+    Several forwards before a step are one: the mean is over all their rows. What a step has taken away begins anew.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.grams: dict[Tensor, Tensor] = {}
+        self._rows: dict[Tensor, int] = {}
         layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
         self._hooks = [layer.register_forward_hook(self._hear) for layer in layers]
 
     def _hear(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
-        if torch.is_grad_enabled():
-            rows = given[0].detach().reshape(-1, layer.in_features)
-            self.grams[layer.weight] = rows.T @ rows / len(rows)
+        if not torch.is_grad_enabled():
+            return
+        weight = layer.weight
+        rows = given[0].detach().reshape(-1, layer.in_features).to(torch.promote_types(weight.dtype, torch.float32))
+        before = self._rows.get(weight, 0) if weight in self.grams else 0
+        count = before + len(rows)
+        with torch.autocast(weight.device.type, enabled=False):
+            gram = rows.T @ rows / max(1, count)
+        self.grams[weight] = gram + self.grams[weight] * (before / count) if before else gram
+        self._rows[weight] = count
 
     def close(self) -> None:
         """Listen no longer."""

@@ -6,7 +6,8 @@ Impossible values are refused on construction with one sentence. The papers give
 are the field's (docs/results.md).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 STEPS = 5
 """Of the iteration of Newton and Schulz."""
@@ -29,11 +30,45 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def share(name: str, value: float) -> None:
     """Refuse what is no memory's length. Raises OptimizerError."""
-    require(0 <= value < 1, f"{name} lies between 0 and 1.")
+    require(0 <= value < 1, f"{name} is {value}; it lies between 0 and 1.")
 
 
 @dataclass(frozen=True)
-class Adam:
+class Settings:
+    """Base of all of them: numbers are numbers."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, kind = getattr(self, item.name), item.type
+            if kind is int:
+                require(
+                    isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST,
+                    f"{item.name} is {value!r}; it is a whole number, 1 or more.",
+                )
+            elif kind is float:
+                require(
+                    isinstance(value, int | float) and 0 <= value < math.inf,
+                    f"{item.name} is {value!r}; it is a finite number, 0 or more.",
+                )
+
+
+LARGEST = 1 << 60
+MOST_STEPS = 20
+"""Of the iteration of Newton and Schulz: it has long converged."""
+
+
+def positive(name: str, value: float) -> None:
+    """Refuse nought, by which something will be divided. Raises OptimizerError."""
+    require(value > 0, f"{name} is {value}; it is a number above 0.")
+
+
+def few(steps: int) -> None:
+    """Refuse an iteration without an end. Raises OptimizerError."""
+    require(steps <= MOST_STEPS, f"steps is {steps}; it is at most {MOST_STEPS}.")
+
+
+@dataclass(frozen=True)
+class Adam(Settings):
     """AdamW (h2q.optim.adamw)."""
 
     beta1: float = 0.9
@@ -42,12 +77,14 @@ class Adam:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("eps", self.eps)
         share("beta1", self.beta1)
         share("beta2_max", self.beta2_max)
 
 
 @dataclass(frozen=True)
-class Muon:
+class Muon(Settings):
     """A momentum read through Newton and Schulz (h2q.optim.muon)."""
 
     mu: float = 0.95
@@ -57,13 +94,14 @@ class Muon:
     steps: int = STEPS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         share("mu", self.mu)
         one_of("scale", self.scale, ("rms", "original"))
-        require(1 <= self.steps <= 20, "steps lie between 1 and 20.")
+        few(self.steps)
 
 
 @dataclass(frozen=True)
-class M3:
+class M3(Settings):
     """Multi-scale momentum Muon (h2q.optim.m3); the paper gives no values."""
 
     mode: str = "ema"
@@ -85,16 +123,17 @@ class M3:
     """Of the iteration of Newton and Schulz: the second moment evens out what more of them would."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("mode", self.mode, ("ema", "literal"))
         one_of("second", self.second, ("ortho", "grad", "none"))
         for name in ("fast", "squares", "slow"):
             share(name, getattr(self, name))
-        require(self.window >= 1, "window is 1 or more.")
-        require(1 <= self.steps <= 20, "steps lie between 1 and 20.")
+        positive("eps", self.eps)
+        few(self.steps)
 
 
 @dataclass(frozen=True)
-class Momentum:
+class Momentum(Settings):
     """Generalised momentum (h2q.optim.momenta)."""
 
     objective: str = "dot"
@@ -107,25 +146,28 @@ class Momentum:
     steps: int = STEPS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("objective", self.objective, ("dot", "delta"))
         one_of("feature", self.feature, ("none", "sign"))
         one_of("read", self.read, ("linear", "orthogonal"))
-        require(0 <= self.mu <= 1, "mu lies between 0 and 1.")
+        require(self.mu <= 1, f"mu is {self.mu}; it lies between 0 and 1.")
+        few(self.steps)
 
 
 @dataclass(frozen=True)
-class Delta:
+class Delta(Settings):
     """Delta gradient descent (h2q.optim.dgd)."""
 
     coef: float = 1.0
     """How much of what a layer says of an input is erased: 0 is plain descent, 1 the delta rule."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.coef <= 1, "coef lies between 0 and 1.")
+        super().__post_init__()
+        require(self.coef <= 1, f"coef is {self.coef}; it lies between 0 and 1.")
 
 
 @dataclass(frozen=True)
-class Generalised:
+class Generalised(Settings):
     """Generalised gradient descent (h2q.optim.ggd)."""
 
     objective: str = "dot"
@@ -140,13 +182,14 @@ class Generalised:
     """How fast the gain is learned; 0 keeps it at 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("objective", self.objective, ("dot", "l2", "lp"))
-        require(1 < self.p <= 8, "p lies above 1 and at most at 8.")
+        require(1 < self.p <= 8, f"p is {self.p}; it lies above 1 and at most at 8.")
         share("mean", self.mean)
 
 
 @dataclass(frozen=True)
-class Deep:
+class Deep(Settings):
     """Deep momentum (h2q.optim.deep_momentum). Research."""
 
     hidden: int = 8
@@ -154,15 +197,15 @@ class Deep:
     """Rate of the network that foretells gradients."""
 
     def __post_init__(self) -> None:
-        require(1 <= self.hidden <= 256, "hidden lies between 1 and 256.")
-        require(self.inner >= 0, "inner is not negative.")
+        super().__post_init__()
+        require(self.hidden <= 256, f"hidden is {self.hidden}; it lies between 1 and 256.")
 
 
 MODES = ("none", "adagrad", "adam", "outer")
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Settings):
     """How gradients are bent before a rule takes them (h2q.optim.steering)."""
 
     mode: str = "adam"
@@ -178,6 +221,8 @@ class Steering:
     """g + c (g - mean of g) goes in instead of g."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("mode", self.mode, MODES)
         share("memory", self.memory)
-        require(self.roots_every >= 1 and self.block >= 1, "roots_every and block are 1 or more.")
+        positive("eps", self.eps)
+        positive("floor", self.floor)

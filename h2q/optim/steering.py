@@ -34,10 +34,11 @@ class Rule(settings.Steering, rule.Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refused = self.base.divides and self.mode != "none"
         settings.require(
-            not refused, f"{self.mode} steering divides by a second moment, and so does the rule it would steer."
+            not (self.base.divides and self.mode != "none"),
+            f"{self.mode} steering divides by a second moment, and so does the rule it would steer.",
         )
+        settings.require(not self.base.matrices, "A rule for matrices is not steered: their scale is nothing to it.")
 
     def fresh(self, weight: Tensor) -> Kept:
         """What the steered rule keeps, and our own."""

@@ -11,6 +11,7 @@ byte costs is measured in turns, where a busy minute hits everyone. Who is ahead
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from statistics import median
 from typing import Any, NamedTuple
 
 from h2q.probe import speed
@@ -23,10 +24,11 @@ from h2q.train.config import RunConfig
 from h2q.train.holdout import Excerpt, score
 from h2q.train.trainer import Trainer
 from stream.lanes import Lanes
+from stream.pace import Pace
 
 POINTS = 20
-ROUNDS = 24
-"""Steps of each entrant when costs are measured."""
+ROUNDS = 16
+"""Steps of each size by each entrant when costs are measured."""
 
 
 class Entrant(NamedTuple):
@@ -93,15 +95,31 @@ def run(config: RunConfig, lanes: Lanes, held: Excerpt | None, tick: Callable[[i
 
 
 def costs(runs: Mapping[str, RunConfig], total: int, warn: Callable[[str], None]) -> dict[str, Cost]:
-    """What a step costs each of these runs, by name, with micro-batches as they are in the middle of so many bytes."""
+    """What a step costs each of these runs, by name, over so many bytes: steps of every size there are, as often."""
+    first, train = next(iter(runs)), next(iter(runs.values())).train
+    whole, times, moving = 0.0, dict.fromkeys(runs, 0.0), dict.fromkeys(runs, 0.0)
+    for chunk, count in steps_of(train.pace, train.lanes, total).items():
+        sized = {
+            name: replace(run, train=replace(run.train, chunk=chunk, chunk_first=chunk)) for name, run in runs.items()
+        }
+        found = speed.race([speed.Contender(name, essence("core", run)) for name, run in sized.items()], ROUNDS, warn)
+        unit = count * median(found[first]["seconds"])
+        whole += unit
+        for name, one in found.items():
+            spent = unit * speed.ratio(found, first, name)
+            times[name], moving[name] = times[name] + spent, moving[name] + spent * one["optimizer"]
+    return {name: Cost(times[name] / whole, moving[name] / times[name]) for name in runs}
 
-    def as_in_the_middle(config: RunConfig) -> RunConfig:
-        chunk = config.train.pace.chunk(total // 2)
-        return essence("core", replace(config, train=replace(config.train, chunk=chunk, chunk_first=chunk)))
 
-    contenders = [speed.Contender(name, as_in_the_middle(config)) for name, config in runs.items()]
-    found, first = speed.race(contenders, ROUNDS, warn), contenders[0].name
-    return {name: Cost(speed.ratio(found, first, name), one["optimizer"]) for name, one in found.items()}
+def steps_of(pace: Pace, lanes: int, total: int) -> dict[int, int]:
+    """How many micro-batches of each chunk so many bytes make."""
+    found: dict[int, int] = {}
+    read = 0
+    while read < total:
+        chunk = pace.chunk(read)
+        found[chunk] = found.get(chunk, 0) + 1
+        read += lanes * chunk
+    return found
 
 
 def key_of(config: RunConfig, lanes: Lanes, held: Excerpt | None) -> str:

@@ -187,6 +187,18 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        optim, form, levels = self.train.optim, self.model.structure.form, len(self.model.continuum.periods)
+        require(
+            not optim.erase or form in ("bank", "dense"),
+            f"optim.core=dgd erases what a map says where the map is formed: structure.form={form} never forms it.",
+        )
+        for name, least in (("middle", 3), ("slow", 2)):
+            require(
+                levels >= least or not getattr(optim.levels, name),
+                f"optim.levels.{name} needs {least} levels of the continuum; here are {levels}.",
+            )
+
 
 def is_training(key: str) -> bool:
     """Whether a dotted key belongs to TrainConfig rather than ModelConfig. Raises ConfigError if to neither."""

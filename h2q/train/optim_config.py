@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from h2q.optim import settings
-from h2q.optim.choose import NAMES, check
+from h2q.optim.choose import check
 from h2q.settings import flat, require, to_dict
 
 
@@ -31,22 +31,26 @@ class LevelRules:
                     rule != "dgd", f"optim.levels.{name}=dgd cannot be: what layers saw is erased in all of the core."
                 )
 
+    @property
+    def named(self) -> list[str]:
+        """Keys of those that have a rule of their own."""
+        return [f"optim.levels.{name}" for name in ("fast", "middle", "slow") if getattr(self, name)]
+
 
 @dataclass(frozen=True)
 class Steered(settings.Steering):
     """Steering, and the rule that is steered."""
 
     base: str = "gm"
-    """gm, delta or dgd: a rule without a second moment of its own."""
+    """gm or delta: descent with a momentum, without a second moment of its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.base, "optim.steered.base")
-        allowed = [name for name in NAMES if name not in DIVIDING]
+        twice = f" divides by a second moment already, so optim.steered.mode={self.mode} would divide twice"
         require(
-            self.mode == "none" or self.base in allowed,
-            f"optim.steered.base={self.base} divides by a second moment already, so optim.steered.mode={self.mode} "
-            f"would divide twice; steer one of {', '.join(allowed)}.",
+            self.base in STEERABLE,
+            f"optim.steered.base={self.base}{twice * (self.base in DIVIDING)}; steer {' or '.join(STEERABLE)}.",
         )
 
 
@@ -55,6 +59,9 @@ FALLING = 38_400
 """Bytes of 300 micro-batches as they are at the start of a stream: by them `inverse` is `steps` until they grow."""
 DIVIDING = ("auto", "adamw", "m3", "steered")
 """Rules with a second moment of their own."""
+STEERABLE = ("gm", "delta")
+MOST = 1 << 60
+"""Steps or bytes a schedule may speak of."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +168,13 @@ class OptimConfig:
             if isinstance(value, float):
                 require(0 <= value < math.inf, f"optim.{key} is {value}; it is a finite number, 0 or more.")
         require(0 < self.depth <= 2, f"optim.depth is {self.depth:g}; set a number above 0, up to 2.")
-        require(self.clip > 0, "optim.clip must be positive.")
+        require(self.clip > 0 and self.eps > 0, "optim.clip and optim.eps must be positive.")
         check(self.core, "optim.core")
         self._check_schedule()
+        require(
+            self.core != "dgd" or not self.levels.named,
+            f"optim.core=dgd erases in all of the core: leave out {', '.join(self.levels.named)}.",
+        )
         require(
             self.ggd.objective == "dot",
             f"optim.ggd.objective={self.ggd.objective} needs every input of every layer, which a run does not keep: "
@@ -174,11 +185,9 @@ class OptimConfig:
         """Raises ConfigError."""
         known = f"{', '.join(SCHEDULES[:-1])} or {SCHEDULES[-1]}"
         require(self.schedule in SCHEDULES, f"optim.schedule is {self.schedule!r}; set {known}.")
-        require(
-            min(self.warmup, self.decay_start, self.mixer_decay_start) >= 1,
-            "optim.warmup, optim.decay_start and optim.mixer_decay_start are 1 or more.",
-        )
-        require(self.warmup_bytes >= 1, "optim.warmup_bytes is 1 or more.")
+        for name in ("warmup", "decay_start", "mixer_decay_start", "warmup_bytes"):
+            require(1 <= getattr(self, name) <= MOST, f"optim.{name} is 1 or more, and at most {MOST}.")
+        require(0 <= self.decay_bytes <= MOST, f"optim.decay_bytes is 0 or more, and at most {MOST}.")
         require(
             self.schedule != "cosine" or self.decay_bytes != 0,
             "optim.schedule=cosine needs optim.decay_bytes: after how many bytes of the run it is at the floor.",

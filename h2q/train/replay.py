@@ -72,13 +72,18 @@ class Replay:
             self.passages[int(at)] = passage
             counters.kept = max(counters.kept, int(at) + 1)
 
+    @property
+    def size(self) -> int:
+        """Bytes learned again at a time."""
+        return self.lanes * self.config.length
+
     def draw(self) -> Tensor | None:
         """Passages (lanes, length) to learn again now, or None while nothing is owed."""
-        counters, size = self.counters, self.lanes * self.config.length
-        if not counters.kept or counters.owed < size:
+        counters = self.counters
+        if not counters.kept or counters.owed < self.size:
             return None
-        counters.owed -= size
-        counters.bytes += size
+        counters.owed -= self.size
+        counters.bytes += self.size
         return self.passages[torch.from_numpy(self.random.integers(0, counters.kept, self.lanes))].long()
 
     def gradient(self, model: H2Q, weights: Sequence[Tensor]) -> Sequence[Tensor | None] | None:

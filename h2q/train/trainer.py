@@ -166,6 +166,7 @@ class Trainer:
         amount = studies[0].part.bytes_BT.shape[1] if in_bytes else 1
         if not studies[0].gradient:
             return True  # no byte to learn from
+        self.model.bank.erase = self.config.train.optim.erase * self.config.train.replay.weight / self.replay.size
         again = self.replay.gradient(self.model, self.weights)
         gradients = [study.gradient for study in studies] + ([again] if again else [])
         for weight, *given in zip(self.weights, *gradients, strict=True):
