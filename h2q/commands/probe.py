@@ -59,7 +59,9 @@ def parser() -> Parser:
     found.add_argument("--steps", type=size, metavar="N", help="lessons learned (the task's own number)")
     found.add_argument("--only", action="store_true", help="without the control")
     found.add_argument("--text", metavar="SOURCE", help="optimizers: what is read (2 MB of python:)")
-    found.add_argument("--holdout", metavar="SOURCE", help="optimizers: never learned, scored on the way (40 kB more)")
+    found.add_argument(
+        "--holdout", metavar="SOURCE", help="optimizers: never learned, scored on the way (more of python:)"
+    )
     found.add_argument("--quick", action="store_true", help="optimizers: a small model, few bytes, two rates each")
     found.add_argument("--only-these", metavar="A,B", help="optimizers: of all that race")
     add_settings(found)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from h2q.train.holdout import Excerpt
     from stream.lanes import Lanes
 
-TEXT, HELD = "python:#bytes=0-2m", "python:#bytes=2m-2040k"
-"""What is read and what is held out where nothing is named: it is there on every machine."""
+TEXT, HELD = "python:#bytes=0-2m", "python:#bytes=2m-12m"
+"""What is read, and of what a sample is held out, where nothing is named: they are there on every machine."""
 QUICK_TEXT, QUICK_PRESET = "python:#bytes=0-60k", "tiny"
 HELD_BYTES = 32_000
-"""Of the text held out, at most; looked at ten times a lap."""
+"""Of the text held out, at most, from four places in it; looked at ten times a lap."""
 LAPS = "optimizers.jsonl"
 
 
