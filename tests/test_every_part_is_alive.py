@@ -33,7 +33,7 @@ def learn(run: Trainer, text: bytes = TEXT) -> float:
         {"core": "transformer"},
         {"core": "hope"},
         {"core": "hope", "hope.momentum": "on", "hope.adaptive_q": "on", "structure.form": "dense"},
-        {"core": "hope", "hope.memory": "mlp", "hope.objective": "l2"},
+        {"core": "hope", "hope.memory": "mlp", "hope.objective": "l2", "optim.matrix": "1e-3"},
         {"core": "hope", "continuum.variant": "nested", "continuum.consolidate": "0.3"},
         {"core": "hope", "hope.retention": "literal", "hope.reset_bytes": 16},
         {"core": "hope-attention"},
