@@ -99,10 +99,8 @@ def costs(runs: Mapping[str, RunConfig], total: int, warn: Callable[[str], None]
     first, train = next(iter(runs)), next(iter(runs.values())).train
     whole, times, moving = 0.0, dict.fromkeys(runs, 0.0), dict.fromkeys(runs, 0.0)
     for chunk, count in steps_of(train.pace, train.lanes, total).items():
-        sized = {
-            name: replace(run, train=replace(run.train, chunk=chunk, chunk_first=chunk)) for name, run in runs.items()
-        }
-        found = speed.race([speed.Contender(name, essence("core", run)) for name, run in sized.items()], ROUNDS, warn)
+        sized = [speed.Contender(name, essence("core", run), chunk) for name, run in runs.items()]
+        found = speed.race(sized, ROUNDS, warn)
         unit = count * median(found[first]["seconds"])
         whole += unit
         for name, one in found.items():

@@ -29,6 +29,8 @@ class Contender(NamedTuple):
 
     name: str
     config: RunConfig
+    chunk: int = 0
+    """Bytes of a lane at a time; 0 for as many as the run will come to."""
 
 
 def forms(preset: str, processors: int) -> list[Contender]:
@@ -51,9 +53,10 @@ def cores(processors: int) -> list[Contender]:
     return [Contender(run.model.core, with_threads(run, processors)) for run in equal]
 
 
-def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
+def text(one: Contender, warn: Callable[[str], None]) -> Iterator[Batch]:
     """Micro-batches of what every machine has: the sources of its Python."""
-    lanes = open_lanes(["python:"], lanes=config.train.lanes, chunk=config.train.chunk, warn=warn)
+    train = one.config.train
+    lanes = open_lanes(["python:"], lanes=train.lanes, chunk=one.chunk or train.chunk, warn=warn)
     while (batch := lanes.next(10.0)) is not None:
         yield batch
 
@@ -61,13 +64,13 @@ def text(config: RunConfig, warn: Callable[[str], None]) -> Iterator[Batch]:
 def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """Seconds of `rounds` steps of each, in turn after one step of warm-up; bytes per second and the optimizer's share
     of a step at the median."""
-    drivers = [(one, Trainer(one.config, one.config.train.lanes), text(one.config, warn)) for one in contenders]
+    drivers = [(one, Trainer(one.config, one.config.train.lanes), text(one, warn)) for one in contenders]
     moving = {one.name: timed(trainer.levels) for one, trainer, _ in drivers}
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     shares: dict[str, list[float]] = {one.name: [] for one in contenders}
     read: dict[str, int] = {}
     for turn in range(rounds + 1):
-        for (name, config), trainer, reading in drivers:
+        for (name, config, _), trainer, reading in drivers:
             batch = next(reading)
             settle(config.train.threads_each)
             began = time.perf_counter()
