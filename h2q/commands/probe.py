@@ -34,7 +34,7 @@ EXAMPLES = (
     "probe recall --seeds 1     key and value pairs, and the keys again",
     "probe copy --json          one JSON object a line",
     "probe recall --cores hope,transformer --set width=128",
-    "probe optimizers           a race of optimizers over 2 MB, about an hour; goes on where it was broken off",
+    "probe optimizers           a race of optimizers over 2 MB, two hours; --quick: a minute; goes on where it ended",
 )
 NAMES = ("parity", "recall", "copy", "optimizers")
 

@@ -91,7 +91,7 @@ def race(contenders: Sequence[Contender], rounds: int, warn: Callable[[str], Non
 
 
 def timed(levels: Levels) -> list[float]:
-    """Seconds of every step these levels will make, as they make them: weights moved, beside nothing else."""
+    """A list to which every step that these levels make from here on adds its seconds."""
     stepping, seconds = levels.step, list[float]()
 
     def step(scale: Mapping[str, float], amount: int = 1) -> None:
